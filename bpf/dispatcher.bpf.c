@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The dispatcher: picks the socket for each new connection and each unconnected datagram of a
+ * network namespace, on the sk_lookup hook (Documentation/bpf/prog_sk_lookup.rst).
+ *
+ * A packet pays for what is bound: two loads tell whether any binding can match, then each prefix
+ * length in use costs a hash lookup, from the longest to the shortest, the narrower ports first.
+ * The first hit is the answer, by construction in the order of precedence.
+ *
+ * The tools change the tables while this runs. Whatever is read more than once is copied first.
+ */
+#include <linux/bpf.h>
+#include <linux/in.h>
+#include <stdbool.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "dispatcher.h"
+
+#define AF_INET  2
+#define AF_INET6 10
+
+#define read_once(x) (*(const volatile typeof(x) *)&(x))
+
+volatile struct gate gate;
+
+/* The sizes of these four are what is needed: the tools set them when they load the program. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct ipv4_key);
+	__type(value, destination_id);
+} ipv4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct ipv6_key);
+	__type(value, destination_id);
+} ipv6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct binding_key);
+	__type(value, destination_id);
+} bindings SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct binding_key);
+	__type(value, destination_id);
+} claims SEC(".maps");
+
+/* A closed socket leaves the sockmap by itself. User space reads a socket's cookie from it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKMAP);
+	__uint(max_entries, MAX_DESTINATIONS);
+	__type(key, destination_id);
+	__type(value, __u64);
+} sockets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, MAX_DESTINATIONS);
+	__type(key, destination_id);
+	__type(value, struct counters);
+} counters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_DESTINATIONS);
+	__type(key, destination_id);
+	__type(value, struct destination);
+} destinations SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_OWNERS);
+	__type(key, __u32);
+	__type(value, struct owner);
+} owners SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ledger);
+} ledger SEC(".maps");
+
+/* The index of a word's lowest set bit, by a de Bruijn sequence: BPF has no instruction for it. */
+static __always_inline __u32 lowest_bit(__u64 word)
+{
+	static const __u8 indexes[64] = {0, 1, 2, 53, 3, 7, 54, 27, 4, 38, 41, 8, 34, 55, 48, 28,
+		62, 5, 39, 46, 44, 42, 22, 9, 24, 35, 59, 56, 49, 18, 29, 11, 63, 52, 6, 26, 37, 40,
+		33, 47, 61, 45, 43, 21, 23, 58, 17, 10, 51, 25, 36, 32, 60, 20, 57, 16, 50, 31, 19,
+		15, 30, 14, 13, 12};
+
+	return indexes[((word & -word) * 0x022fdd63cc95386dULL) >> 58];
+}
+
+/*
+ * One word of the bitmaps of prefix lengths: those in use with the packet's own port number, and
+ * those in use with all ports. Without a branch: each would double the verifier's paths.
+ */
+struct candidates {
+	__u64 one_port;
+	__u64 all_ports;
+};
+
+static __always_inline struct candidates candidates(
+	__u32 family, __u32 protocol, __u16 port, __u32 word)
+{
+	const volatile struct lengths *in_use = gate.lengths[family][protocol];
+	__u64 port_in_use = gate.port_in_use[protocol][port]; /* 0 or 1 */
+
+	return (struct candidates){
+		.one_port = in_use[ONE_PORT].words[word] & -port_in_use,
+		.all_ports = in_use[ALL_PORTS].words[word],
+	};
+}
+
+static __always_inline destination_id *find_ipv4(__u32 address, __u32 protocol, __u16 port)
+{
+	struct candidates in_use = candidates(IPV4, protocol, port, 0);
+	__u64 left = in_use.one_port | in_use.all_ports;
+
+	for (int i = 0; i <= 32 && left; i++) {
+		__u32 host_bits = lowest_bit(left);
+		__u64 bit = left & -left;
+		destination_id *found;
+		struct ipv4_key key = {
+			.address = address & (~0ULL << host_bits),
+			.length = 32 - host_bits,
+		};
+
+		if (in_use.one_port & bit) {
+			key.port = port;
+			key.protocol_and_kind = PROTOCOL_AND_KIND(protocol, ONE_PORT);
+			found = bpf_map_lookup_elem(&ipv4, &key);
+			if (found)
+				return found;
+		}
+		if (in_use.all_ports & bit) {
+			key.port = 0;
+			key.protocol_and_kind = PROTOCOL_AND_KIND(protocol, ALL_PORTS);
+			found = bpf_map_lookup_elem(&ipv4, &key);
+			if (found)
+				return found;
+		}
+		left &= left - 1;
+	}
+	return NULL;
+}
+
+/* Looks under the lengths of one word of the bitmaps: 128 to 65, 64 to 1, and 0. */
+static __always_inline destination_id *find_ipv6_word(
+	__u64 high, __u64 low, __u32 protocol, __u16 port, __u32 word)
+{
+	struct candidates in_use = candidates(IPV6, protocol, port, word);
+	__u64 left = in_use.one_port | in_use.all_ports;
+
+	for (int i = 0; i < 64 && left; i++) {
+		__u32 host_bits = lowest_bit(left);
+		__u64 bit = left & -left, mask = ~0ULL << host_bits;
+		destination_id *found;
+		struct ipv6_key key = {
+			.high = word == 0   ? high
+				: word == 1 ? high & mask
+					    : 0,
+			.low = word == 0 ? low & mask : 0,
+			.length = 128 - 64 * word - host_bits,
+		};
+
+		if (in_use.one_port & bit) {
+			key.port = port;
+			key.protocol_and_kind = PROTOCOL_AND_KIND(protocol, ONE_PORT);
+			found = bpf_map_lookup_elem(&ipv6, &key);
+			if (found)
+				return found;
+		}
+		if (in_use.all_ports & bit) {
+			key.port = 0;
+			key.protocol_and_kind = PROTOCOL_AND_KIND(protocol, ALL_PORTS);
+			found = bpf_map_lookup_elem(&ipv6, &key);
+			if (found)
+				return found;
+		}
+		left &= left - 1;
+	}
+	return NULL;
+}
+
+static __always_inline destination_id *find_ipv6(__u64 high, __u64 low, __u32 protocol, __u16 port)
+{
+	destination_id *found = find_ipv6_word(high, low, protocol, port, 0);
+
+	if (!found)
+		found = find_ipv6_word(high, low, protocol, port, 1);
+	if (!found)
+		found = find_ipv6_word(high, low, protocol, port, 2);
+	return found;
+}
+
+/* IPPROTO_TCP is 6, IPPROTO_UDP 17, and sk_lookup sees no other: their bit 4 tells them apart. */
+static __always_inline __u32 protocol_index(__u32 protocol)
+{
+	_Static_assert((IPPROTO_TCP >> 4 & 1) == TCP && (IPPROTO_UDP >> 4 & 1) == UDP, "bit 4");
+	return protocol >> 4 & 1;
+}
+
+/*
+ * clang likes to merge the reads of the address fields into pointer arithmetic on ctx, which the
+ * verifier refuses: hence read_once().
+ */
+static __always_inline destination_id *find(struct bpf_sk_lookup *ctx)
+{
+	__u32 protocol = protocol_index(read_once(ctx->protocol));
+	__u16 port = read_once(ctx->local_port);
+
+	if (read_once(ctx->family) == AF_INET)
+		return find_ipv4(bpf_ntohl(read_once(ctx->local_ip4)), protocol, port);
+
+	__u64 high = (__u64)bpf_ntohl(read_once(ctx->local_ip6[0])) << 32;
+	__u64 low = (__u64)bpf_ntohl(read_once(ctx->local_ip6[2])) << 32;
+
+	high |= bpf_ntohl(read_once(ctx->local_ip6[1]));
+	low |= bpf_ntohl(read_once(ctx->local_ip6[3]));
+	return find_ipv6(high, low, protocol, port);
+}
+
+SEC("sk_lookup")
+int dispatch(struct bpf_sk_lookup *ctx)
+{
+	destination_id *found = find(ctx), destination;
+	struct counters *count;
+	struct bpf_sock *sk;
+	long r;
+
+	if (!found)
+		return SK_PASS; /* not ours: as if there were no dispatcher */
+
+	destination = *found;
+	count = bpf_map_lookup_elem(&counters, &destination);
+	if (!count)
+		return SK_DROP;
+	count->lookups++;
+
+	sk = bpf_map_lookup_elem(&sockets, &destination);
+	if (!sk) {
+		count->misses++;
+		return SK_DROP;
+	}
+
+	r = bpf_sk_assign(ctx, sk, 0);
+	bpf_sk_release(sk);
+	if (r) {
+		count->errors++;
+		return SK_DROP;
+	}
+	return SK_PASS;
+}
+
+char LICENSE[] SEC("license") = "GPL";

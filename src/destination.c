@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Destinations and the sockets in them: see destination.h. */
+#include "destination.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "say.h"
+
+static bool is_free(const struct destination *destination)
+{
+	return destination->label[0] == '\0';
+}
+
+int destination_find(const struct dispatcher *d, const char *label, uint8_t family,
+	uint8_t protocol, destination_id *ret)
+{
+	for (destination_id id = 0; id < MAX_DESTINATIONS; id++) {
+		const struct destination *destination = &d->now.destinations[id];
+
+		if (destination->family == family && destination->protocol == protocol &&
+			strcmp(destination->label, label) == 0) {
+			*ret = id;
+			return 0;
+		}
+	}
+	return -ENOENT;
+}
+
+static int clear_counters(const struct dispatcher *d, destination_id id)
+{
+	int cpus = libbpf_num_possible_cpus();
+	_cleanup_(freep) struct counters *zeros =
+		calloc(cpus > 0 ? (size_t)cpus : 1, sizeof(*zeros));
+
+	if (cpus < 0 || !zeros)
+		return cpus < 0 ? cpus : -ENOMEM;
+	return bpf_map_update_elem(d->now.maps[MAP_COUNTERS], &id, zeros, BPF_ANY);
+}
+
+int destination_acquire(struct dispatcher *d, const char *label, uint8_t family, uint8_t protocol,
+	destination_id *ret)
+{
+	int r;
+
+	if (destination_find(d, label, family, protocol, ret) == 0)
+		return 0;
+	for (destination_id id = 0; id < MAX_DESTINATIONS; id++) {
+		struct destination *destination = &d->now.destinations[id];
+
+		if (!is_free(destination))
+			continue;
+		r = clear_counters(d, id);
+		if (r < 0)
+			return fail(r, "cannot clear the counters of label \"%s\": %m", label);
+		*destination = (struct destination){.family = family, .protocol = protocol};
+		strncpy(destination->label, label, NAME_SIZE - 1);
+		*ret = id;
+		return 0;
+	}
+	return fail(-ENOSPC,
+		"there is no room for label \"%s\": all %d destinations are in use (isomctl status "
+		"lists them); unbind or unregister one",
+		label, MAX_DESTINATIONS);
+}
+
+uint64_t destination_socket(const struct dispatcher *d, destination_id id)
+{
+	uint64_t cookie;
+
+	/* User space reads the cookie from a sockmap whose values have 8 bytes (since 5.8). */
+	return bpf_map_lookup_elem(d->now.maps[MAP_SOCKETS], &id, &cookie) < 0 ? 0 : cookie;
+}
+
+bool destination_record_is_current(const struct dispatcher *d, destination_id id)
+{
+	uint64_t cookie = destination_socket(d, id);
+
+	return cookie && d->now.destinations[id].cookie == cookie;
+}
+
+bool destination_in_use(const struct dispatcher *d, destination_id id)
+{
+	return !is_free(&d->now.destinations[id]) &&
+		(d->now.ledger->destination_uses[id] || destination_socket(d, id));
+}
+
+void destinations_release_idle(struct dispatcher *d)
+{
+	for (destination_id id = 0; id < MAX_DESTINATIONS; id++)
+		if (!is_free(&d->now.destinations[id]) && !destination_in_use(d, id))
+			d->now.destinations[id] = (struct destination){};
+}
+
+int destination_counters(const struct dispatcher *d, destination_id id, struct counters *ret)
+{
+	int cpus = libbpf_num_possible_cpus();
+	_cleanup_(freep) struct counters *values =
+		calloc(cpus > 0 ? (size_t)cpus : 1, sizeof(*values));
+	struct counters sum = {};
+
+	if (cpus < 0 || !values)
+		return cpus < 0 ? cpus : -ENOMEM;
+	if (bpf_map_lookup_elem(d->now.maps[MAP_COUNTERS], &id, values) < 0)
+		return -errno;
+	for (int cpu = 0; cpu < cpus; cpu++) {
+		sum.lookups += values[cpu].lookups;
+		sum.misses += values[cpu].misses;
+		sum.errors += values[cpu].errors;
+	}
+	*ret = sum;
+	return 0;
+}
+
+/*
+ * Registering.
+ */
+
+static int check_ambiguity(const struct registration *registrations, size_t count)
+{
+	char one[LONGEST_SOCKET_TEXT], other[LONGEST_SOCKET_TEXT];
+
+	for (size_t i = 0; i < count; i++) {
+		for (size_t j = 0; j < i; j++) {
+			const struct registration *a = &registrations[j], *b = &registrations[i];
+
+			if (strcmp(a->label, b->label) == 0 &&
+				socket_competes(a->socket, b->socket))
+				return fail(-ENOTUNIQ,
+					"two %s sockets for label \"%s\": %s and %s: name the one to "
+					"take (Socket=, or isomctl register-pid)",
+					protocol_name(a->socket->protocol), a->label,
+					socket_format(a->socket, one),
+					socket_format(b->socket, other));
+		}
+	}
+	return 0;
+}
+
+/*
+ * The record goes first. If we die before the socket is in, then the record doesn't have the
+ * cookie of the socket that is, and nobody believes it.
+ */
+static int put_socket(
+	struct dispatcher *d, const char *unit, const struct socket *socket, destination_id id)
+{
+	struct destination *destination = &d->now.destinations[id], last = *destination;
+	uint64_t fd = (uint64_t)socket->fd;
+	char text[LONGEST_SOCKET_TEXT];
+
+	memset(destination->unit, 0, sizeof(destination->unit));
+	strncpy(destination->unit, unit, NAME_SIZE - 1);
+	memcpy(destination->address, &socket->address, sizeof(destination->address));
+	destination->port = socket->port;
+	destination->cookie = socket->cookie;
+	if (destination_socket(d, id) == socket->cookie)
+		return 0; /* it is there: putting it in again would take it out for a moment */
+	if (bpf_map_update_elem(d->now.maps[MAP_SOCKETS], &id, &fd, BPF_ANY) < 0) {
+		int r = -errno;
+
+		*destination = last;
+		return fail(r, "cannot register %s: %m", socket_format(socket, text));
+	}
+	return 0;
+}
+
+/* A place for each family of each registration, or none at all. */
+static int acquire_all(struct dispatcher *d, const struct registration *registrations, size_t count,
+	destination_id (*ids)[FAMILIES])
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct registration *registration = &registrations[i];
+
+		for (uint8_t family = 0; family < FAMILIES; family++) {
+			int r;
+
+			if (!registration->socket->families[family])
+				continue;
+			r = destination_acquire(d, registration->label, family,
+				registration->socket->protocol, &ids[i][family]);
+			if (r < 0)
+				return r;
+		}
+	}
+	return 0;
+}
+
+static int take_socket_out(struct dispatcher *d, destination_id id)
+{
+	struct destination *destination = &d->now.destinations[id];
+
+	/* It may have been closed, and left by itself, just now. */
+	if (bpf_map_delete_elem(d->now.maps[MAP_SOCKETS], &id) < 0 && errno != ENOENT &&
+		errno != EINVAL)
+		return fail(-errno, "cannot unregister the socket of label \"%s\": %m",
+			destination->label);
+	memset(destination->unit, 0, sizeof(destination->unit));
+	destination->cookie = 0;
+	return 0;
+}
+
+static bool is_of_another(const struct dispatcher *d, destination_id id, const char *unit)
+{
+	return destination_record_is_current(d, id) &&
+		strcmp(d->now.destinations[id].unit, unit) != 0;
+}
+
+/* Takes out the unit's sockets from all destinations but these. */
+static int take_back_others(struct dispatcher *d, const char *unit, const bool *kept)
+{
+	for (destination_id id = 0; id < MAX_DESTINATIONS; id++) {
+		int r;
+
+		if (kept[id] || is_free(&d->now.destinations[id]) ||
+			strcmp(d->now.destinations[id].unit, unit) != 0 ||
+			!destination_record_is_current(d, id))
+			continue;
+		r = take_socket_out(d, id);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int put_sockets(struct dispatcher *d, const char *unit,
+	const struct registration *registration, const destination_id ids[FAMILIES],
+	enum incumbent incumbent, bool *kept)
+{
+	int r = 0;
+
+	for (uint8_t family = 0; family < FAMILIES && r == 0; family++) {
+		destination_id id = ids[family];
+
+		if (!registration->socket->families[family])
+			continue;
+		kept[id] = true;
+		if (incumbent == REPLACE || !is_of_another(d, id, unit))
+			r = put_socket(d, unit, registration->socket, id);
+	}
+	return r;
+}
+
+int destinations_register(struct dispatcher *d, const char *unit,
+	const struct registration *registrations, size_t count, enum incumbent incumbent)
+{
+	_cleanup_(freep) destination_id(*ids)[FAMILIES] = calloc(count + 1, sizeof(*ids));
+	bool kept[MAX_DESTINATIONS] = {};
+	int r;
+
+	if (!ids)
+		return fail(-ENOMEM, "cannot register sockets: %m");
+	r = check_ambiguity(registrations, count);
+	if (r == 0)
+		r = acquire_all(d, registrations, count, ids);
+	for (size_t i = 0; i < count && r == 0; i++)
+		r = put_sockets(d, unit, &registrations[i], ids[i], incumbent, kept);
+	if (r < 0 || unit[0] == '\0')
+		return r;
+	return take_back_others(d, unit, kept);
+}
+
+int destination_unregister(
+	struct dispatcher *d, const char *label, uint8_t family, uint8_t protocol)
+{
+	destination_id id;
+
+	if (destination_find(d, label, family, protocol, &id) < 0 || !destination_socket(d, id))
+		return fail(-ENOENT, "label \"%s\" has no %s %s socket", label, family_name(family),
+			protocol_name(protocol));
+	return take_socket_out(d, id);
+}
+
+int destinations_unregister_unit(struct dispatcher *d, const char *unit)
+{
+	const bool none[MAX_DESTINATIONS] = {};
+
+	return take_back_others(d, unit, none);
+}

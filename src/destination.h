@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Destinations: the (label, family, protocol) slots that bindings lead to, the socket in each, who
+ * registered it, and what the program has counted.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "dispatcher.h"
+#include "socket.h"
+
+/* -ENOENT, unsaid, where there is none. */
+int destination_find(const struct dispatcher *dispatcher, const char *label, uint8_t family,
+	uint8_t protocol, destination_id *ret);
+
+/* Finds it or takes a free place for it. Returns 0 or a negative errno, said. */
+int destination_acquire(struct dispatcher *dispatcher, const char *label, uint8_t family,
+	uint8_t protocol, destination_id *ret);
+
+/* Takes back the places of idle destinations. Only at the start of a change. */
+void destinations_release_idle(struct dispatcher *dispatcher);
+
+/* Does a binding lead here, or is there a socket? */
+bool destination_in_use(const struct dispatcher *dispatcher, destination_id id);
+
+/* The cookie of the socket that it holds, 0 for none. */
+uint64_t destination_socket(const struct dispatcher *dispatcher, destination_id id);
+
+/* Is the socket that it holds the one that its record (unit, address, port) tells of? */
+bool destination_record_is_current(const struct dispatcher *dispatcher, destination_id id);
+
+/* What the program has counted, on all CPUs. Returns 0 or a negative errno, unsaid. */
+int destination_counters(
+	const struct dispatcher *dispatcher, destination_id id, struct counters *ret);
+
+/* A socket and the label that it is to be registered under. */
+struct registration {
+	const struct socket *socket;
+	const char *label;
+};
+
+/* What to do about another one's socket in a destination. */
+enum incumbent { REPLACE, RESPECT };
+
+/*
+ * Puts sockets into their destinations, for a unit or (unit "") for the administrator. A unit's
+ * other registrations are taken back: these are all it has. Of a SO_REUSEPORT group one member
+ * stands for all. Two sockets for one destination are an error that names both.
+ *
+ * Returns 0 or a negative errno, said. Where the kernel refuses a socket, those before it in the
+ * list are registered; every other error leaves all as it was.
+ */
+int destinations_register(struct dispatcher *dispatcher, const char *unit,
+	const struct registration *registrations, size_t count, enum incumbent incumbent);
+
+/* Empties a destination. -ENOENT, said, where it holds no socket. */
+int destination_unregister(
+	struct dispatcher *dispatcher, const char *label, uint8_t family, uint8_t protocol);
+
+/* Empties all destinations whose socket the unit registered. */
+int destinations_unregister_unit(struct dispatcher *dispatcher, const char *unit);

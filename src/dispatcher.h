@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The dispatcher of a network namespace as kernel objects: loading and attaching the program,
+ * pinning it in bpffs, finding it again, replacing it, and the lock that orders the tools. Only
+ * this module knows paths in bpffs; what stands in the tables is for bindings.h and
+ * destination.h to say.
+ *
+ * A program and its maps are one generation. <bpffs>/isomer/<inode of the netns>/ holds the link
+ * and one directory for each generation, named after its program's id. The link tells which one
+ * is alive, so replacing a generation is one store in the kernel, and a tool killed at any moment
+ * leaves the one or the other, whole.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../bpf/dispatcher.h"
+
+#define DEFAULT_BPFFS "/sys/fs/bpf"
+
+enum map {
+	/* Sized to need: a full one is replaced together with its generation. */
+	MAP_IPV4,
+	MAP_IPV6,
+	MAP_BINDINGS,
+	MAP_CLAIMS,
+	SIZED_MAPS,
+	/* Made anew with each generation. */
+	MAP_GATE = SIZED_MAPS,
+	MAP_LEDGER,
+	/* Handed down from generation to generation. */
+	MAP_SOCKETS,
+	MAP_COUNTERS,
+	MAP_DESTINATIONS,
+	MAP_OWNERS,
+	MAPS,
+};
+
+struct generation {
+	int program;
+	int maps[MAPS];
+	uint32_t capacity[SIZED_MAPS]; /* how many entries these maps can hold */
+
+	/* The maps that are memory: shared with the kernel, or copies if opened for reading. */
+	struct gate *gate;
+	struct ledger *ledger;
+	struct destination *destinations; /* MAX_DESTINATIONS of them */
+	struct owner *owners;             /* MAX_OWNERS of them */
+};
+
+struct dispatcher {
+	char *path; /* the state directory */
+	int lock;   /* it, open and locked */
+	int link;
+	bool writable;
+	struct generation now;
+};
+
+/*
+ * Loads and attaches an empty dispatcher in this thread's network namespace, unless there is one:
+ * then *ret_loaded is false. bpffs: where a BPF file system is mounted; NULL for DEFAULT_BPFFS,
+ * which is mounted where it isn't, as bpftool does.
+ *
+ * Needs CAP_BPF, CAP_NET_ADMIN, and CAP_SYS_ADMIN on kernels before 5.8. Returns 0 or a negative
+ * errno, said.
+ */
+int dispatcher_load(const char *bpffs, bool *ret_loaded);
+
+/*
+ * Detaches the dispatcher of this network namespace and removes its state; *ret_unloaded is false
+ * where there was none. Works on the state of any ABI. Returns 0 or a negative errno, said.
+ */
+int dispatcher_unload(const char *bpffs, bool *ret_unloaded);
+
+/* What dispatcher_open() shall do about a dispatcher that isn't there. */
+enum dispatcher_missing { MISSING_IS_ERROR, MISSING_IS_QUIET };
+
+/*
+ * Opens the dispatcher of this network namespace and locks it: shared for reading, exclusive for
+ * changing, waiting for others to finish. bpffs as in dispatcher_load().
+ *
+ * Returns 0 and the dispatcher, for dispatcher_close(); -ENOENT where none is loaded (not said
+ * with MISSING_IS_QUIET); -EPROTO where its state has another ABI; or another negative errno, all
+ * said. Whoever opens to change it should use change_begin(), which mends what a killed tool left.
+ */
+int dispatcher_open(
+	const char *bpffs, bool writable, enum dispatcher_missing missing, struct dispatcher **ret);
+
+/* Lets others go on while we print: what was opened for reading is copies, and stays readable. */
+void dispatcher_unlock(struct dispatcher *dispatcher);
+
+void dispatcher_close(struct dispatcher *dispatcher);
+void dispatcher_closep(struct dispatcher **dispatcher);
+
+/* What the next generation takes over of `bindings` and `claims`, if their size needs no change. */
+enum truth { SAME_TRUTH, NEW_BINDINGS };
+
+/*
+ * Makes the next generation of a dispatcher: this build's program with empty tables of at least
+ * these capacities (entries, by map; NULL keeps them), and with the maps that are handed down. A
+ * map of the truth that is handed down has the same capacity as before, another one is empty.
+ * Nothing is pinned and no packet sees it until dispatcher_switch(). last: NULL for the first.
+ *
+ * Returns 0 and the generation, for generation_free(), or a negative errno, said.
+ */
+int generation_create(const struct generation *last, const uint32_t capacity[SIZED_MAPS],
+	enum truth truth, struct generation *ret);
+
+void generation_free(struct generation *generation);
+
+/*
+ * Makes `next` the generation that packets see, with one store, and removes the last one's pins.
+ * On success, next is owned by the dispatcher and left empty. Returns 0, or a negative errno,
+ * said, with nothing changed.
+ */
+int dispatcher_switch(struct dispatcher *dispatcher, struct generation *next);
+
+/* The id and the load time of the program, for people. Returns 0 or a negative errno, unsaid. */
+int dispatcher_program_id(const struct dispatcher *dispatcher, uint32_t *ret);
+
+/*
+ * Waits until no packet is under way that might have seen what was removed from the tables before
+ * this call: an RCU grace period.
+ */
+void dispatcher_wait_for_packets(void);

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * isomer-helper: what isomer.service, isomer@.service and the drop-ins of isomer-generator call.
+ * This header is what its files share: a unit with its section, and the work on it.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "../bindings.h"
+#include "../dispatcher.h"
+#include "../manager.h"
+#include "../section.h"
+
+/* A unit as systemd has loaded it, with the section that counts for it. */
+struct unit {
+	struct sd_bus *manager; /* borrowed */
+	struct unit_name name;
+	char *object; /* its D-Bus object */
+	bool is_socket;
+	bool inherits;     /* a socket unit whose section is that of the service it activates ... */
+	bool has_siblings; /* ... which other units activate too, so that it is about theirs as well
+			    */
+	struct section section;
+};
+
+/*
+ * Asks systemd which files the unit was loaded from and reads its section from them; a socket unit
+ * without one has that of the service that it activates. Returns 0 or a negative errno, said; also
+ * on error the section tells what it could of Required=. Give back with unit_close().
+ */
+int unit_open(struct sd_bus *manager, const char *name, struct unit *ret);
+void unit_close(struct unit *unit);
+
+/* On whose behalf sockets are looked for. */
+enum occasion {
+	STARTED,  /* the unit's: it is the last one started, and its sockets may yet appear */
+	RESTORED, /* isomer.service's: a unit that was started later keeps the traffic */
+};
+
+/*
+ * Makes the unit's bindings what its section says. Returns 0 or a negative errno, said.
+ */
+int unit_bind(const struct unit *unit);
+
+/*
+ * Registers the sockets that systemd holds for the unit: a socket unit's own, or those of the
+ * active socket units that trigger a service, each by the section that counts for it. Of a service,
+ * *ret_served, if not NULL, tells whether that is all its section is about: it isn't where there
+ * are no such sockets, and where they have sections of their own and the service's has Socket=
+ * lines. Returns 0 or a negative errno, said.
+ */
+int unit_register_held(const struct unit *unit, enum occasion occasion, bool *ret_served);
+
+/*
+ * Registers the sockets of a running service: those that systemd holds for it, or else those of
+ * its processes. Returns 0 or a negative errno, said.
+ */
+int unit_register_service(const struct unit *unit, enum occasion occasion);
+
+/* Takes out the sockets that the unit registered. Returns 0 or a negative errno, said. */
+int unit_unregister(const char *name);
+
+/* The commands. Each returns 0 or a negative errno, said. */
+int run_start(const char *unit);
+int run_reload(const char *unit);
+int run_stop(const char *unit);
+int run_bind(const char *unit);
+int run_unbind(const char *unit);
+int run_gate(const char *unit);
+int run_register(const char *unit);
+int run_unregister(const char *unit);

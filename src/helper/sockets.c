@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Finds the sockets of a unit, where systemd or the unit's processes hold them, and registers
+ * those that its section is about: see helper.h.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../cleanup.h"
+#include "../destination.h"
+#include "../say.h"
+#include "helper.h"
+
+#define SYSTEMD_PID        1
+#define POLL_INTERVAL_MSEC 10 /* nothing tells when another process begins to listen */
+
+/*
+ * Choosing: which of the sockets found go under which label.
+ */
+
+/* What the section wants and the sockets found give. */
+struct choice {
+	struct registration *registrations;
+	size_t count;
+	struct reason missing; /* what can't be dispatched at all; empty if nothing */
+	struct reason partly;  /* what can be dispatched for one address family only */
+};
+
+static void choice_free(struct choice *choice)
+{
+	free(choice->registrations);
+}
+
+/* Which packets the section binds to a label, by protocol and family. */
+struct wants {
+	bool any;
+	bool families[PROTOCOLS][FAMILIES];
+};
+
+static struct wants section_wants(const struct section *section, const char *label)
+{
+	struct wants wants = {};
+
+	for (size_t i = 0; i < section->binding_count; i++) {
+		const struct binding *binding = &section->bindings[i];
+
+		if (strcmp(binding->label, label) != 0)
+			continue;
+		wants.any = true;
+		wants.families[binding->selector.protocol]
+			      [prefix_family(&binding->selector.prefix)] = true;
+	}
+	return wants;
+}
+
+/*
+ * Compares what is bound to a label with the sockets chosen for it. A protocol without any socket
+ * is missing. Of one with a socket for one family only, the other family's packets are refused,
+ * which may be what the administrator wants for now.
+ */
+static void judge(const struct section *section, const char *label, struct choice *choice)
+{
+	struct wants wants = section_wants(section, label);
+	struct reason *reason;
+
+	for (uint8_t protocol = 0; protocol < PROTOCOLS; protocol++) {
+		bool has[FAMILIES] = {};
+
+		for (size_t i = 0; i < choice->count; i++) {
+			const struct registration *chosen = &choice->registrations[i];
+
+			if (chosen->socket->protocol != protocol ||
+				strcmp(chosen->label, label) != 0)
+				continue;
+			for (uint8_t family = 0; family < FAMILIES; family++)
+				has[family] = has[family] || chosen->socket->families[family];
+		}
+		for (uint8_t family = 0; family < FAMILIES; family++) {
+			if (!wants.families[protocol][family] || has[family])
+				continue;
+			reason = has[IPV4] || has[IPV6] ? &choice->partly : &choice->missing;
+			if (reason->text[0])
+				continue; /* said already, and there it may have a line */
+			give_reason(reason,
+				"%s %s is bound to label \"%s\", and no such socket was found",
+				family_name(family), protocol_name(protocol), label);
+		}
+	}
+}
+
+static void choose(struct choice *choice, const struct socket *socket, const char *label)
+{
+	choice->registrations[choice->count++] = (struct registration){socket, label};
+}
+
+/* Socket= lines: each names one socket (or one SO_REUSEPORT group, of which any member will do). */
+static void choose_named(
+	const struct section *section, const struct socket_list *found, struct choice *choice)
+{
+	for (size_t i = 0; i < section->socket_count; i++) {
+		const struct section_socket *named = &section->sockets[i];
+		size_t j = 0;
+
+		while (j < found->count &&
+			!socket_listens_at(
+				&found->sockets[j], named->protocol, &named->address, named->port))
+			j++;
+		if (j < found->count)
+			choose(choice, &found->sockets[j], named->label);
+		else
+			give_reason(&choice->missing, "%s: no such socket was found", named->where);
+	}
+}
+
+/* Is there another socket that could as well be meant? */
+static bool is_ambiguous(const struct socket_list *found, const struct socket *socket)
+{
+	for (size_t i = 0; i < found->count; i++)
+		if (socket_competes(&found->sockets[i], socket))
+			return true;
+	return false;
+}
+
+/*
+ * Every socket goes under the label. Of a protocol that the section doesn't bind, several sockets
+ * are nobody's concern (a server's own UDP clients, say); of one that it binds, they are an error,
+ * which registering them says.
+ */
+static void choose_all(
+	const struct section *section, const struct socket_list *found, struct choice *choice)
+{
+	struct wants wants = section_wants(section, section->label);
+
+	for (size_t i = 0; i < found->count; i++) {
+		const struct socket *socket = &found->sockets[i];
+		const bool *bound = wants.families[socket->protocol];
+
+		if (wants.any && !bound[IPV4] && !bound[IPV6] && is_ambiguous(found, socket))
+			continue;
+		choose(choice, socket, section->label);
+	}
+	if (choice->count == 0)
+		give_reason(&choice->missing, "it has no listening TCP and no unconnected UDP socket");
+}
+
+static int choose_sockets(
+	const struct section *section, const struct socket_list *found, struct choice *ret)
+{
+	*ret = (struct choice){};
+	ret->registrations =
+		calloc(found->count + section->socket_count + 1, sizeof(*ret->registrations));
+	if (!ret->registrations)
+		return fail(-ENOMEM, "cannot choose among the sockets: %m");
+	if (section->socket_count) {
+		choose_named(section, found, ret);
+		for (size_t i = 0; i < section->socket_count; i++)
+			judge(section, section->sockets[i].label, ret);
+	} else {
+		choose_all(section, found, ret);
+		judge(section, section->label, ret);
+	}
+	return 0;
+}
+
+static int register_chosen(const char *unit, const struct choice *choice, enum occasion occasion)
+{
+	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
+	int r = change_begin(NULL, MISSING_IS_ERROR, &d);
+
+	return r < 0 ? r
+		     : destinations_register(d, unit, choice->registrations, choice->count,
+			       occasion == RESTORED ? RESPECT : REPLACE);
+}
+
+/*
+ * Sockets that systemd holds.
+ */
+
+/* "127.0.0.1:80" or "[::]:80", as a socket unit's Listen property has it. */
+static int parse_endpoint(const char *text, struct in6_addr *ret_address, uint16_t *ret_port)
+{
+	char address[INET6_ADDRSTRLEN + 32];
+	const char *colon = strrchr(text, ':');
+	struct reason reason;
+	size_t length;
+
+	if (!colon || (size_t)(colon - text) >= sizeof(address))
+		return -EINVAL;
+	if (*text == '[')
+		text++;
+	length = strcspn(text, "]%"); /* without the scope of a link-local address */
+	if (length > (size_t)(colon - text))
+		length = (size_t)(colon - text);
+	memcpy(address, text, length);
+	address[length] = '\0';
+	if (port_parse(colon + 1, ret_port, &reason) < 0)
+		return -EINVAL;
+	return address_parse(address, ret_address, &reason);
+}
+
+static bool unit_listens_at(const struct listen *listens, const struct socket *socket)
+{
+	for (const struct listen *listen = listens; listen->type; listen++) {
+		uint8_t protocol = strcmp(listen->type, "Datagram") == 0 ? UDP : TCP;
+		struct in6_addr address;
+		uint16_t port;
+
+		if (parse_endpoint(listen->address, &address, &port) == 0 &&
+			socket_listens_at(socket, protocol, &address, port))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Borrows a socket unit's sockets from PID 1, which holds them from before its ExecStartPost= on;
+ * systemd passes them there only from 256 on (PassFileDescriptorsToExec=).
+ */
+static int borrow_held(struct sd_bus *manager, const char *object, struct socket_list *list)
+{
+	_cleanup_(socket_list_free) struct socket_list all = {};
+	_cleanup_(listens_free) struct listen *listens = NULL;
+	int r = manager_get_listens(manager, object, &listens);
+
+	if (r < 0)
+		return r;
+	r = socket_list_add_process(&all, SYSTEMD_PID);
+	if (r < 0)
+		return fail(r, "cannot borrow sockets of systemd: %m");
+	for (size_t i = 0; i < all.count; i++) {
+		if (!unit_listens_at(listens, &all.sockets[i]))
+			continue;
+		r = socket_list_move(list, &all, i--);
+		if (r < 0)
+			return fail(r, "cannot borrow sockets of systemd: %m");
+	}
+	return 0;
+}
+
+/*
+ * A section that socket units share may be about the sockets of any of them. Each registers what it
+ * has, as long as it has anything.
+ */
+static int register_held_of(const struct unit *unit, enum occasion occasion, size_t *ret_count)
+{
+	_cleanup_(socket_list_free) struct socket_list found = {};
+	_cleanup_(choice_free) struct choice choice = {};
+	int r = socket_list_add_passed(&found);
+
+	if (r == 0)
+		r = borrow_held(unit->manager, unit->object, &found);
+	if (r >= 0)
+		r = choose_sockets(&unit->section, &found, &choice);
+	if (r < 0)
+		return r;
+	*ret_count = found.count;
+	if (found.count == 0 || (unit->has_siblings && choice.count))
+		choice.missing = choice.partly = (struct reason){};
+	if (choice.missing.text[0])
+		return fail(-ENOENT, "cannot register the sockets of %s: %s", unit->name.full,
+			choice.missing.text);
+	if (choice.partly.text[0])
+		warn("%s: %s: those packets are refused", unit->name.full, choice.partly.text);
+	return found.count ? register_chosen(unit->name.full, &choice, occasion) : 0;
+}
+
+static int register_trigger(
+	const struct unit *service, const char *name, enum occasion occasion, bool *served)
+{
+	_cleanup_(unit_close) struct unit socket = {};
+	size_t count = 0;
+	int r = unit_open(service->manager, name, &socket);
+
+	if (r == 0)
+		r = register_held_of(&socket, occasion, &count);
+	if (count && (socket.inherits || service->section.socket_count == 0))
+		*served = true;
+	return r;
+}
+
+int unit_register_held(const struct unit *unit, enum occasion occasion, bool *ret_served)
+{
+	_cleanup_(strings_free) char **triggers = NULL;
+	bool served = false;
+	size_t count = 0;
+	int r;
+
+	if (unit->is_socket) {
+		r = register_held_of(unit, occasion, &count);
+		if (r == 0 && count == 0)
+			return fail(-ENOENT, "%s has no TCP or UDP socket", unit->name.full);
+		return r;
+	}
+	r = manager_get_strings(
+		unit->manager, unit->object, UNIT_INTERFACE, "TriggeredBy", &triggers);
+	for (char **trigger = triggers; r == 0 && *trigger; trigger++) {
+		const char *dot = strrchr(*trigger, '.');
+
+		if (dot && strcmp(dot, ".socket") == 0 &&
+			manager_is_active(unit->manager, *trigger))
+			r = register_trigger(unit, *trigger, occasion, &served);
+	}
+	if (ret_served)
+		*ret_served = served;
+	return r;
+}
+
+/*
+ * Sockets of a service's processes.
+ */
+
+/* All processes but this one, which is in the unit's control group too. */
+static int find_in_processes(const struct unit *unit, struct socket_list *list, size_t *ret_count)
+{
+	_cleanup_(freep) pid_t *processes = NULL;
+	size_t count;
+	int r = manager_get_processes(unit->manager, unit->name.full, &processes, &count);
+
+	*ret_count = 0;
+	for (size_t i = 0; i < count && r == 0; i++) {
+		if (processes[i] == getpid())
+			continue;
+		r = socket_list_add_process(list, processes[i]);
+		if (r == -ESRCH)
+			r = 0; /* it ended meanwhile */
+		else if (r < 0)
+			return fail(r, "cannot borrow sockets of process %d of %s: %m",
+				processes[i], unit->name.full);
+		else
+			(*ret_count)++;
+	}
+	return r;
+}
+
+static unsigned long long now_usec(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (unsigned long long)now.tv_sec * 1000000 + (unsigned long long)now.tv_nsec / 1000;
+}
+
+/* A service that tells when it is ready has its sockets by then. */
+static bool tells_readiness(const struct unit *unit)
+{
+	_cleanup_(freep) char *type = NULL;
+
+	return manager_get_string(unit->manager, unit->object, SERVICE_INTERFACE, "Type", &type) ==
+		0 &&
+		strncmp(type, "notify", strlen("notify")) == 0;
+}
+
+/* One look; *ret_complete tells whether another one later could find more that is wanted. */
+static int register_if_complete(
+	const struct unit *unit, enum occasion occasion, bool last_look, bool *ret_complete)
+{
+	_cleanup_(socket_list_free) struct socket_list found = {};
+	_cleanup_(choice_free) struct choice choice = {};
+	size_t processes;
+	int r = find_in_processes(unit, &found, &processes);
+
+	if (r == 0)
+		r = choose_sockets(&unit->section, &found, &choice);
+	if (r < 0)
+		return r;
+	if (processes == 0)
+		return fail(-ESRCH, "cannot register the sockets of %s: it has no process left",
+			unit->name.full);
+
+	*ret_complete = !choice.missing.text[0] && !choice.partly.text[0];
+	if (!*ret_complete && !last_look)
+		return 0;
+	*ret_complete = true;
+	if (choice.missing.text[0])
+		return fail(-ENOENT, "cannot register the sockets of %s: %s", unit->name.full,
+			choice.missing.text);
+	if (choice.partly.text[0])
+		warn("%s: %s: those packets are refused", unit->name.full, choice.partly.text);
+	return register_chosen(unit->name.full, &choice, occasion);
+}
+
+static int register_from_processes(const struct unit *unit, enum occasion occasion)
+{
+	const struct timespec interval = {.tv_nsec = POLL_INTERVAL_MSEC * 1000000L};
+	unsigned long long begin = now_usec(), patient_usec = 0;
+	bool complete = false;
+	int r = 0;
+
+	if (occasion == STARTED && !tells_readiness(unit))
+		patient_usec = unit->section.socket_timeout_usec;
+	while (!complete && r == 0) {
+		bool last_look = now_usec() - begin >= patient_usec;
+
+		r = register_if_complete(unit, occasion, last_look, &complete);
+		if (!complete && r == 0)
+			nanosleep(&interval, NULL);
+	}
+	return r;
+}
+
+int unit_register_service(const struct unit *unit, enum occasion occasion)
+{
+	bool served = false;
+	int r = unit_register_held(unit, occasion, &served);
+
+	return r < 0 || served ? r : register_from_processes(unit, occasion);
+}
+
+int unit_unregister(const char *name)
+{
+	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
+	int r = change_begin(NULL, MISSING_IS_QUIET, &d);
+
+	return r == -ENOENT ? 0 : r < 0 ? r : destinations_unregister_unit(d, name);
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A unit as systemd has loaded it, and the section that counts for it: see helper.h. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../cleanup.h"
+#include "../say.h"
+#include "helper.h"
+
+/* The fragment and the drop-ins, in the order in which systemd reads them; ends with NULL. */
+static int list_files(struct sd_bus *manager, const char *object, char ***ret)
+{
+	_cleanup_(strings_free) char **drop_ins = NULL;
+	_cleanup_(freep) char *fragment = NULL;
+	size_t count = 0, own;
+	char **files;
+	int r;
+
+	r = manager_get_string(manager, object, UNIT_INTERFACE, "FragmentPath", &fragment);
+	if (r == 0)
+		r = manager_get_strings(manager, object, UNIT_INTERFACE, "DropInPaths", &drop_ins);
+	if (r < 0)
+		return r;
+	while (drop_ins[count])
+		count++;
+	own = fragment[0] != '\0'; /* some units have drop-ins alone */
+	files = calloc(own + count + 1, sizeof(*files));
+	if (!files)
+		return fail(-ENOMEM, "cannot list unit files: %m");
+	if (own)
+		files[0] = take_pointer(fragment);
+	memcpy(files + own, drop_ins, count * sizeof(*files));
+	drop_ins[0] = NULL; /* the strings have a new owner */
+	*ret = files;
+	return 0;
+}
+
+static int read_section(struct sd_bus *manager, const char *object, const struct unit_name *name,
+	struct section *ret)
+{
+	_cleanup_(strings_free) char **files = NULL;
+	size_t count = 0;
+	int r = list_files(manager, object, &files);
+
+	if (r < 0)
+		return r;
+	while (files[count])
+		count++;
+	return section_read(name, (const char *const *)files, count, ret);
+}
+
+/*
+ * The service that a socket unit activates. One with Accept=yes activates an instance for each
+ * connection; any instance will do to see the template's section.
+ */
+static int activated_service(const struct unit *socket, struct unit_name *ret)
+{
+	_cleanup_(strings_free) char **triggers = NULL;
+	char name[UNIT_NAME_SIZE + sizeof("@0.service")];
+	struct reason reason;
+	int r = manager_get_strings(
+		socket->manager, socket->object, UNIT_INTERFACE, "Triggers", &triggers);
+
+	if (r < 0)
+		return r;
+	snprintf(name, sizeof(name), "%s@0.service", socket->name.prefix);
+	r = unit_name_parse(triggers[0] ?: name, ret, &reason);
+	return r < 0 ? fail(r, "cannot find the service of %s: %s", socket->name.full, reason.text)
+		     : 0;
+}
+
+static int read_section_of_service(struct unit *socket)
+{
+	_cleanup_(strings_free) char **triggered_by = NULL;
+	_cleanup_(freep) char *object = NULL;
+	struct unit_name service;
+	int r = activated_service(socket, &service);
+
+	if (r == 0)
+		r = manager_find_unit(socket->manager, service.full, &object);
+	if (r == 0)
+		r = manager_get_strings(
+			socket->manager, object, UNIT_INTERFACE, "TriggeredBy", &triggered_by);
+	if (r < 0)
+		return r;
+	socket->inherits = true;
+	socket->has_siblings = triggered_by[0] && triggered_by[1];
+	section_free(&socket->section);
+	return read_section(socket->manager, object, &service, &socket->section);
+}
+
+int unit_open(struct sd_bus *manager, const char *name, struct unit *ret)
+{
+	struct unit *unit = ret;
+	struct reason reason;
+	int r;
+
+	*unit = (struct unit){.manager = manager, .section.required = true};
+	r = unit_name_parse(name, &unit->name, &reason);
+	if (r < 0)
+		return fail(r, "%s", reason.text);
+	unit->is_socket = strcmp(unit->name.suffix, "socket") == 0;
+	if (!unit->is_socket && strcmp(unit->name.suffix, "service") != 0)
+		return fail(-EINVAL, "%s is neither a service nor a socket unit", name);
+
+	r = manager_find_unit(manager, name, &unit->object);
+	if (r == 0)
+		r = read_section(manager, unit->object, &unit->name, &unit->section);
+	if (r == 0 && unit->is_socket && !unit->section.present)
+		r = read_section_of_service(unit);
+	return r;
+}
+
+void unit_close(struct unit *unit)
+{
+	section_free(&unit->section);
+	free(unit->object);
+}

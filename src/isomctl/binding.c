@@ -1,0 +1,504 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* isomctl bind, unbind, bindings, load-bindings: which packets go to which label. */
+#include "../binding.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../bindings.h"
+#include "../cleanup.h"
+#include "../say.h"
+#include "isomctl.h"
+
+/*
+ * bind and unbind
+ */
+
+/* LABEL PROTOCOL PREFIX PORT */
+static int take_binding(const struct command *command, int argc, char **argv, struct binding *ret)
+{
+	struct reason reason;
+	int r = take_arguments(command, argc, &argv, 4, 4);
+
+	if (r < 0)
+		return -r;
+	if (binding_parse(argv[0], argv[1], argv[2], argv[3], ret, &reason) < 0)
+		return misused(command, "%s", reason.text);
+	return 0;
+}
+
+static void print_done(const char *done, const struct binding *binding, const char *preposition)
+{
+	char text[LONGEST_SELECTOR_TEXT], label[4 * NAME_SIZE];
+
+	printf("%s %s %s %s\n", done, selector_format(&binding->selector, text), preposition,
+		printable(binding->label, label, sizeof(label)));
+}
+
+static int run_bind(const struct options *options, int argc, char **argv)
+{
+	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
+	struct binding binding;
+	int r = take_binding(&bind_command, argc, argv, &binding);
+
+	if (r == 0)
+		r = change_begin(options->bpffs, MISSING_IS_ERROR, &d);
+	if (r == 0)
+		r = bindings_bind(d, &binding);
+	if (r == 0)
+		print_done("bound", &binding, "to");
+	return r;
+}
+
+static int run_unbind(const struct options *options, int argc, char **argv)
+{
+	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
+	struct binding binding;
+	int r = take_binding(&unbind_command, argc, argv, &binding);
+
+	if (r == 0)
+		r = change_begin(options->bpffs, MISSING_IS_ERROR, &d);
+	if (r == 0)
+		r = bindings_unbind(d, &binding);
+	if (r == 0)
+		print_done("unbound", &binding, "from");
+	return r;
+}
+
+/*
+ * bindings
+ */
+
+struct filter {
+	const char *label; /* NULL: any */
+	int protocol;      /* -1: any */
+	bool by_prefix;
+	struct prefix prefix; /* any of its addresses */
+	int port;             /* -1: any */
+};
+
+static bool filter_passes(
+	const struct filter *filter, const struct selector *selector, const char *label)
+{
+	if (filter->label && strcmp(filter->label, label) != 0)
+		return false;
+	if (filter->protocol >= 0 && filter->protocol != selector->protocol)
+		return false;
+	if (filter->by_prefix && !prefix_overlaps(&filter->prefix, &selector->prefix))
+		return false;
+	return filter->port < 0 || ports_hold(&selector->ports, (uint16_t)filter->port);
+}
+
+static int take_filter(int argc, char **argv, struct filter *ret)
+{
+	enum { LABEL = 1, PROTOCOL, IP, PORT };
+	static const struct option long_options[] = {
+		{"label", required_argument, NULL, LABEL},
+		{"protocol", required_argument, NULL, PROTOCOL},
+		{"ip", required_argument, NULL, IP},
+		{"port", required_argument, NULL, PORT},
+		{},
+	};
+	struct filter filter = {.protocol = -1, .port = -1};
+	struct reason reason;
+	uint8_t protocol;
+	uint16_t port;
+	int option, r = 0;
+
+	optind = 0;
+	while ((option = getopt_long_only(argc, argv, "", long_options, NULL)) != -1) {
+		switch (option) {
+		case LABEL:
+			filter.label = optarg;
+			break;
+		case PROTOCOL:
+			r = protocol_parse(optarg, &protocol, &reason);
+			if (r == 0)
+				filter.protocol = protocol;
+			break;
+		case IP:
+			r = prefix_parse(optarg, &filter.prefix, &reason);
+			filter.by_prefix = true;
+			break;
+		case PORT:
+			r = port_parse(optarg, &port, &reason);
+			if (r == 0)
+				filter.port = port;
+			break;
+		default:
+			return misused(&bindings_command, "it takes no such option");
+		}
+		if (r < 0)
+			return misused(&bindings_command, "%s", reason.text);
+	}
+	if (optind < argc)
+		return misused(&bindings_command, "\"%s\" is one argument too many", argv[optind]);
+	*ret = filter;
+	return 0;
+}
+
+/* One selector with all who bound it: neighbours in the list. */
+struct group {
+	const struct bound *first;
+	size_t count;
+};
+
+static struct group next_group(const struct bound *list, size_t count)
+{
+	struct group group = {list, 1};
+	struct selector selector = selector_of_key(&list->key);
+
+	while (group.count < count) {
+		struct selector next = selector_of_key(&list[group.count].key);
+
+		if (selector_compare(&selector, &next) != 0)
+			break;
+		group.count++;
+	}
+	return group;
+}
+
+/* "nginx.service web.socket", "-" for the administrator alone. The caller frees it. */
+static char *group_units(const struct dispatcher *d, const struct group *group)
+{
+	size_t size = 0;
+	char *units = NULL;
+	FILE *text = open_memstream(&units, &size);
+
+	if (!text)
+		return NULL;
+	for (size_t i = 0; i < group->count; i++)
+		if (group->first[i].key.owner)
+			fprintf(text, "%s%s", ftell(text) ? " " : "",
+				owner_name(d, group->first[i].key.owner));
+	if (ftell(text) == 0)
+		fputc('-', text);
+	fclose(text);
+	return units;
+}
+
+static void print_bindings(const struct dispatcher *d, const struct bound *list, size_t count,
+	const struct filter *filter)
+{
+	static const char *const titles[] = {"LABEL", "PROTOCOL", "PREFIX", "PORT", "UNITS", NULL};
+	struct table table;
+	struct group group;
+
+	for (table_begin(&table, titles); table_pass(&table);) {
+		for (size_t i = 0; i < count; i += group.count) {
+			struct selector selector = selector_of_key(&list[i].key);
+			const char *label = d->now.destinations[list[i].destination].label;
+			char prefix[LONGEST_PREFIX_TEXT], ports[LONGEST_PORTS_TEXT];
+			char label_text[4 * NAME_SIZE];
+			_cleanup_(freep) char *units = NULL;
+
+			group = next_group(list + i, count - i);
+			if (!filter_passes(filter, &selector, label))
+				continue;
+			units = group_units(d, &group);
+			table_row(&table,
+				(const char *const[]){
+					printable(label, label_text, sizeof(label_text)),
+					protocol_name(selector.protocol),
+					prefix_format(&selector.prefix, prefix),
+					ports_format(&selector.ports, ports), units ?: "?"});
+		}
+	}
+}
+
+/* One port, or 0 for all, as load-bindings reads them. */
+static json_t *json_ports(const struct ports *ports)
+{
+	return json_integer(ports_are_all(ports) ? 0 : ports->low);
+}
+
+static json_t *json_group(const struct dispatcher *d, const struct group *group)
+{
+	struct selector selector = selector_of_key(&group->first->key);
+	const char *label = d->now.destinations[group->first->destination].label;
+	char prefix[LONGEST_PREFIX_TEXT];
+	json_t *units = json_array();
+
+	for (size_t i = 0; i < group->count; i++)
+		if (group->first[i].key.owner)
+			json_array_append_new(
+				units, json_text(owner_name(d, group->first[i].key.owner)));
+	return json_pack("{s:o, s:s, s:s, s:o, s:o}", "label", json_text(label), "protocol",
+		protocol_name(selector.protocol), "prefix", prefix_format(&selector.prefix, prefix),
+		"port", json_ports(&selector.ports), "units", units);
+}
+
+/* In the form that load-bindings reads, an object at a time: a million make a long document. */
+static void print_bindings_json(const struct dispatcher *d, const struct bound *list, size_t count,
+	const struct filter *filter)
+{
+	const char *separator = "\n";
+	struct group group;
+
+	fputs("{\n  \"bindings\": [", stdout);
+	for (size_t i = 0; i < count; i += group.count) {
+		struct selector selector = selector_of_key(&list[i].key);
+		json_t *object;
+
+		group = next_group(list + i, count - i);
+		if (!filter_passes(
+			    filter, &selector, d->now.destinations[list[i].destination].label))
+			continue;
+		object = json_group(d, &group);
+		printf("%s    ", separator);
+		json_dumpf(object, stdout, 0);
+		json_decref(object);
+		separator = ",\n";
+	}
+	fputs("\n  ]\n}\n", stdout);
+}
+
+static int run_bindings(const struct options *options, int argc, char **argv)
+{
+	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
+	_cleanup_(freep) struct bound *list = NULL;
+	struct filter filter;
+	size_t count;
+	int r = take_filter(argc, argv, &filter);
+
+	if (r == 0)
+		r = dispatcher_open(options->bpffs, false, MISSING_IS_ERROR, &d);
+	if (r == 0)
+		r = bindings_list(d, &list, &count);
+	if (r != 0)
+		return r;
+	dispatcher_unlock(d); /* whoever reads this may be slow */
+	if (options->json)
+		print_bindings_json(d, list, count, &filter);
+	else
+		print_bindings(d, list, count, &filter);
+	return 0;
+}
+
+/*
+ * load-bindings
+ */
+
+struct binding_list {
+	struct binding *bindings;
+	size_t count;
+};
+
+/* A text member of an object; *ret is NULL where it isn't there. */
+static int member_text(
+	const json_t *object, const char *name, const char **ret, struct reason *reason)
+{
+	const json_t *member = json_object_get(object, name);
+
+	*ret = NULL;
+	if (!member)
+		return 0;
+	if (!json_is_string(member))
+		return refuse(reason, "\"%s\" is not a text", name);
+	if (strlen(json_string_value(member)) != json_string_length(member))
+		return refuse(reason, "\"%s\" has a NUL in it", name);
+	*ret = json_string_value(member);
+	return 0;
+}
+
+/* "port" may be a number or a text; *ret is in buffer. */
+static int member_port(
+	const json_t *object, char buffer[32], const char **ret, struct reason *reason)
+{
+	const json_t *port = json_object_get(object, "port");
+
+	if (json_is_integer(port)) {
+		snprintf(buffer, 32, "%lld", (long long)json_integer_value(port));
+		*ret = buffer;
+		return 0;
+	}
+	if (port && !json_is_string(port))
+		return refuse(reason, "\"port\" is neither a whole number nor a text");
+	return member_text(object, "port", ret, reason);
+}
+
+static int check_members(const json_t *object, struct reason *reason)
+{
+	static const char *const known[] = {"label", "protocol", "prefix", "port", "units", NULL};
+	const char *name;
+	json_t *value;
+
+	json_object_foreach((json_t *)object, name, value)
+	{
+		int i = 0;
+
+		while (known[i] && strcmp(known[i], name) != 0)
+			i++;
+		if (!known[i])
+			return refuse(reason,
+				"\"%.64s\" is not a key of a binding: write label, prefix, port, "
+				"and maybe protocol",
+				name);
+	}
+	return 0;
+}
+
+/* Appends one entry: a binding, or two where it has no protocol. The list has room. */
+static int take_entry(const json_t *entry, struct binding_list *list, struct reason *reason)
+{
+	const char *label = NULL, *protocol = NULL, *prefix = NULL, *port = NULL, *missing;
+	char buffer[32];
+	int r;
+
+	if (!json_is_object(entry))
+		return refuse(reason, "it is not an object");
+	r = check_members(entry, reason);
+	if (r == 0)
+		r = member_text(entry, "label", &label, reason);
+	if (r == 0)
+		r = member_text(entry, "protocol", &protocol, reason);
+	if (r == 0)
+		r = member_text(entry, "prefix", &prefix, reason);
+	if (r == 0)
+		r = member_port(entry, buffer, &port, reason);
+	if (r < 0)
+		return r;
+	missing = !label ? "label" : !prefix ? "prefix" : !port ? "port" : NULL;
+	if (missing)
+		return refuse(reason, "it has no \"%s\"", missing);
+
+	for (uint8_t i = 0; i < PROTOCOLS; i++) {
+		if (protocol && i > 0)
+			break;
+		r = binding_parse(label, protocol ?: protocol_name(i), prefix, port,
+			&list->bindings[list->count], reason);
+		if (r < 0)
+			return r;
+		list->count++;
+	}
+	return 0;
+}
+
+static int take_document(const json_t *root, const char *file, struct binding_list *ret)
+{
+	const json_t *entries = json_object_get(root, "bindings"), *entry;
+	struct reason reason;
+	size_t i;
+
+	if (!json_is_array(entries) || json_object_size(root) != 1)
+		return fail(-EINVAL,
+			"%s: expected an object with one key, {\"bindings\": [{\"label\": …, "
+			"\"prefix\": …, \"port\": …}, …]}: nothing was changed",
+			file);
+	ret->bindings = calloc(PROTOCOLS * json_array_size(entries) + 1, sizeof(*ret->bindings));
+	if (!ret->bindings)
+		return fail(-ENOMEM, "%s: %m", file);
+	json_array_foreach((json_t *)entries, i, entry)
+	{
+		int r = take_entry(entry, ret, &reason);
+
+		if (r < 0)
+			return fail(r, "%s: binding %zu: %s: nothing was changed", file, i + 1,
+				reason.text);
+	}
+	return 0;
+}
+
+static void json_decrefp_(json_t **json)
+{
+	json_decref(*json);
+}
+
+static int run_load_bindings(const struct options *options, int argc, char **argv)
+{
+	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
+	_cleanup_(json_decrefp_) json_t *root = NULL;
+	struct binding_list list = {};
+	json_error_t error;
+	const char *file;
+	int r = take_arguments(&load_bindings_command, argc, &argv, 1, 1);
+
+	if (r < 0)
+		return -r;
+	file = argv[0];
+	root = strcmp(file, "-") == 0 ? json_loadf(stdin, JSON_REJECT_DUPLICATES, &error)
+				      : json_load_file(file, JSON_REJECT_DUPLICATES, &error);
+	if (!root)
+		return fail(-EINVAL, "%s:%d:%d: %s: nothing was changed", file, error.line,
+			error.column, error.text);
+	r = take_document(root, file, &list);
+	if (r == 0)
+		r = change_begin(options->bpffs, MISSING_IS_ERROR, &d);
+	if (r == 0)
+		r = bindings_replace(d, list.bindings, list.count);
+	if (r == 0)
+		printf("loaded %zu bindings\n", list.count);
+	free(list.bindings);
+	return r;
+}
+
+#define BINDING_WORDS                                                                              \
+	"LABEL     a name of 1 to 255 bytes\n"                                                     \
+	"PROTOCOL  tcp or udp\n"                                                                   \
+	"PREFIX    ADDRESS or ADDRESS/LENGTH, IPv4 or IPv6\n"                                      \
+	"PORT      a number; 0 or * for all\n\n"
+
+const struct command bind_command = {
+	.name = "bind",
+	.arguments = "LABEL PROTOCOL PREFIX PORT",
+	.summary = "send the traffic of a subnet and port to a label",
+	.help = BINDING_WORDS
+	"From now on packets to this prefix and port go to the socket that is registered\n"
+	"under the label, or are refused while there is none. What is bound already moves\n"
+	"to this label. The longest prefix wins, then one port before all ports.\n\n"
+	"Examples:\n"
+	"  isomctl bind web tcp 192.0.2.0/24 80\n"
+	"  isomctl bind web tcp 2001:db8::/64 80\n"
+	"  isomctl bind trap udp 192.0.2.7 0\n",
+	.run = run_bind,
+};
+
+const struct command unbind_command = {
+	.name = "unbind",
+	.arguments = "LABEL PROTOCOL PREFIX PORT",
+	.summary = "take back what 'bind' did",
+	.help = BINDING_WORDS "Bindings of units go with their units: see 'isomctl bindings'.\n\n"
+			      "Example:\n"
+			      "  isomctl unbind web tcp 192.0.2.0/24 80\n",
+	.run = run_unbind,
+};
+
+const struct command bindings_command = {
+	.name = "bindings",
+	.arguments = "[--label LABEL] [--protocol PROTOCOL] [--ip IP[/LENGTH]] [--port PORT]",
+	.summary = "list what is bound, the most specific first",
+	.help = "--label LABEL        only bindings to this label\n"
+		"--protocol PROTOCOL  only tcp or udp\n"
+		"--ip IP[/LENGTH]     only those that hold the address, or any of the subnet\n"
+		"--port PORT          only those that hold the port\n\n"
+		"Of those that a packet matches, the first one listed gets it. UNITS are the units\n"
+		"whose sections ask for the binding, - stands for the administrator alone.\n\n"
+		"Examples:\n"
+		"  isomctl bindings\n"
+		"  isomctl bindings --protocol tcp --ip 192.0.2.7 --port 80\n"
+		"  isomctl --json bindings --label web\n",
+	.run = run_bindings,
+};
+
+const struct command load_bindings_command = {
+	.name = "load-bindings",
+	.arguments = "FILE",
+	.summary = "replace the administrator's bindings by those of a JSON file",
+	.help = "FILE, or - for standard input, holds\n\n"
+		"  {\"bindings\": [\n"
+		"    {\"label\": \"web\", \"prefix\": \"192.0.2.0/24\", \"port\": 80},\n"
+		"    {\"label\": \"dns\", \"prefix\": \"2001:db8::/64\", \"port\": 53, "
+		"\"protocol\": \"udp\"}\n"
+		"  ]}\n\n"
+		"An entry without a protocol is for TCP and UDP. All that 'bind' and earlier files\n"
+		"bound is replaced in one step; what units bind stays. If anything is wrong with\n"
+		"the file, nothing is changed.\n\n"
+		"Examples:\n"
+		"  isomctl load-bindings /etc/isomer/bindings.json\n"
+		"  isomctl --json bindings --label web | isomctl load-bindings -\n",
+	.run = run_load_bindings,
+};

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* isomctl register, register-pid, unregister: which socket gets a label's packets. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../bindings.h"
+#include "../cleanup.h"
+#include "../destination.h"
+#include "../say.h"
+#include "isomctl.h"
+
+/* Registers sockets by hand and tells which ones. */
+static int register_sockets(
+	const struct options *options, const char *label, const struct socket_list *sockets)
+{
+	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
+	_cleanup_(freep) struct registration *registrations =
+		calloc(sockets->count + 1, sizeof(*registrations));
+	char text[LONGEST_SOCKET_TEXT], label_text[4 * NAME_SIZE];
+	int r;
+
+	if (!registrations)
+		return fail(-ENOMEM, "cannot register sockets: %m");
+	for (size_t i = 0; i < sockets->count; i++)
+		registrations[i] = (struct registration){&sockets->sockets[i], label};
+
+	r = change_begin(options->bpffs, MISSING_IS_ERROR, &d);
+	if (r == 0)
+		r = destinations_register(d, "", registrations, sockets->count, REPLACE);
+	for (size_t i = 0; i < sockets->count && r == 0; i++)
+		printf("registered %s under %s\n", socket_format(&sockets->sockets[i], text),
+			printable(label, label_text, sizeof(label_text)));
+	return r;
+}
+
+/*
+ * register
+ */
+
+static int run_register(const struct options *options, int argc, char **argv)
+{
+	_cleanup_(socket_list_free) struct socket_list sockets = {};
+	char label[NAME_SIZE];
+	struct reason reason;
+	int r = take_arguments(&register_command, argc, &argv, 1, 1);
+
+	if (r < 0)
+		return -r;
+	if (label_parse(argv[0], label, &reason) < 0)
+		return misused(&register_command, "%s", reason.text);
+	r = socket_list_add_passed(&sockets);
+	if (r < 0)
+		return r;
+	if (r == 0)
+		return fail(-ENOENT,
+			"no sockets were passed (LISTEN_FDS is not set for this process): run it "
+			"from a socket unit with PassFileDescriptorsToExec=yes, or by "
+			"systemd-socket-activate");
+	return register_sockets(options, label, &sockets);
+}
+
+/*
+ * register-pid
+ */
+
+static int parse_pid(const char *text, pid_t *ret)
+{
+	char *end;
+	long pid;
+
+	errno = 0;
+	pid = strtol(text, &end, 10);
+	end += strspn(end, " \t\r\n");
+	if (errno || end == text || *end || pid <= 0 || pid != (pid_t)pid)
+		return -EINVAL;
+	*ret = (pid_t)pid;
+	return 0;
+}
+
+/* PID, or the path of a file that holds it. */
+static int take_pid(const char *text, pid_t *ret)
+{
+	_cleanup_(fclosep) FILE *file = NULL;
+	char line[32] = "";
+
+	if (parse_pid(text, ret) == 0)
+		return 0;
+	file = fopen(text, "re");
+	if (!file)
+		return fail(-errno, "\"%s\" is neither a process id nor a readable file: %m", text);
+	if (!fgets(line, sizeof(line), file) || parse_pid(line, ret) < 0)
+		return fail(-EINVAL, "%s doesn't hold a process id", text);
+	return 0;
+}
+
+/* Drops from the list what doesn't listen there. */
+static void keep_listening_at(
+	struct socket_list *list, uint8_t protocol, const struct in6_addr *address, uint16_t port)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < list->count; i++) {
+		if (socket_listens_at(&list->sockets[i], protocol, address, port))
+			list->sockets[kept++] = list->sockets[i];
+		else
+			close(list->sockets[i].fd);
+	}
+	list->count = kept;
+}
+
+static int say_not_found(pid_t pid, const char *protocol, const char *address, const char *port)
+{
+	_cleanup_(socket_list_free) struct socket_list sockets = {};
+	char text[LONGEST_SOCKET_TEXT];
+
+	fail(-ENOENT, "process %d has no %s socket at %s port %s that could be registered", pid,
+		protocol, address, port);
+	socket_list_add_process(&sockets, pid);
+	for (size_t i = 0; i < sockets.count; i++)
+		notice("it has: %s", socket_format(&sockets.sockets[i], text));
+	return -ENOENT;
+}
+
+static int say_process_error(int error, pid_t pid)
+{
+	if (error == -ESRCH)
+		return fail(error, "there is no process %d", pid);
+	if (error == -EPERM)
+		return fail(error,
+			"cannot borrow sockets of process %d: %m: it takes root, or "
+			"CAP_SYS_PTRACE",
+			pid);
+	return fail(error, "cannot borrow sockets of process %d: %m", pid);
+}
+
+static int run_register_pid(const struct options *options, int argc, char **argv)
+{
+	_cleanup_(socket_list_free) struct socket_list sockets = {};
+	char label[NAME_SIZE];
+	struct in6_addr address;
+	struct reason reason;
+	uint8_t protocol;
+	uint16_t port;
+	pid_t pid;
+	int r = take_arguments(&register_pid_command, argc, &argv, 5, 5);
+
+	if (r < 0)
+		return -r;
+	if (label_parse(argv[1], label, &reason) < 0 ||
+		protocol_parse(argv[2], &protocol, &reason) < 0 ||
+		address_parse(argv[3], &address, &reason) < 0 ||
+		port_parse(argv[4], &port, &reason) < 0)
+		return misused(&register_pid_command, "%s", reason.text);
+	r = take_pid(argv[0], &pid);
+	if (r < 0)
+		return r;
+	r = socket_list_add_process(&sockets, pid);
+	if (r < 0)
+		return say_process_error(r, pid);
+	keep_listening_at(&sockets, protocol, &address, port);
+	if (sockets.count == 0)
+		return say_not_found(pid, argv[2], argv[3], argv[4]);
+	return register_sockets(options, label, &sockets);
+}
+
+/*
+ * unregister
+ */
+
+static int run_unregister(const struct options *options, int argc, char **argv)
+{
+	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
+	struct reason reason;
+	uint8_t family = IPV4, protocol;
+	int r = take_arguments(&unregister_command, argc, &argv, 3, 3);
+
+	if (r < 0)
+		return -r;
+	while (family < FAMILIES && strcasecmp(argv[1], family_name(family)) != 0)
+		family++;
+	if (family == FAMILIES)
+		return misused(&unregister_command,
+			"\"%s\" is not an address family: write ipv4 or ipv6", argv[1]);
+	if (protocol_parse(argv[2], &protocol, &reason) < 0)
+		return misused(&unregister_command, "%s", reason.text);
+	r = change_begin(options->bpffs, MISSING_IS_ERROR, &d);
+	if (r == 0)
+		r = destination_unregister(d, argv[0], family, protocol);
+	if (r == 0)
+		printf("unregistered the %s %s socket of %s\n", family_name(family),
+			protocol_name(protocol), argv[0]);
+	return r;
+}
+
+const struct command register_command = {
+	.name = "register",
+	.arguments = "LABEL",
+	.summary = "register the sockets that systemd passes (sd_listen_fds)",
+	.help = "Puts the sockets that were passed to isomctl under the label, in place of those\n"
+		"that were there. A dual-stack IPv6 socket takes IPv4 packets too. Units with an\n"
+		"[Isomer] section don't need this.\n\n"
+		"Examples:\n"
+		"  in a socket unit (systemd 256 or later):\n"
+		"    PassFileDescriptorsToExec=yes\n"
+		"    ExecStartPost=isomctl register web\n"
+		"  by hand:\n"
+		"    systemd-socket-activate -l 127.0.0.1:8080 isomctl register web\n",
+	.run = run_register,
+};
+
+const struct command register_pid_command = {
+	.name = "register-pid",
+	.arguments = "PID|PIDFILE LABEL PROTOCOL IP PORT",
+	.summary = "register a socket of a running process",
+	.help = "Borrows the process's socket that listens at IP and PORT and puts it under the\n"
+		"label, in place of what was there. The process notices nothing.\n\n"
+		"Examples:\n"
+		"  isomctl register-pid 4242 web tcp 127.0.0.1 8080\n"
+		"  isomctl register-pid /run/nginx.pid web tcp :: 80\n",
+	.run = run_register_pid,
+};
+
+const struct command unregister_command = {
+	.name = "unregister",
+	.arguments = "LABEL ipv4|ipv6 tcp|udp",
+	.summary = "take a label's socket out",
+	.help = "Packets of the label's bindings are refused from then on, until a socket is\n"
+		"registered again. The socket itself stays open.\n\n"
+		"Example:\n"
+		"  isomctl unregister web ipv4 tcp\n",
+	.run = run_unregister,
+};

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Errors in words: see say.h. */
+#include "say.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <systemd/sd-daemon.h>
+
+void give_reason(struct reason *reason, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(reason->text, sizeof(reason->text), format, arguments);
+	va_end(arguments);
+}
+
+/* In the journal a message has a priority, and journald itself names the process (sd-daemon(3)). */
+static void say(const char *priority, const char *kind, int error, const char *format, va_list ap)
+{
+	if (getenv("JOURNAL_STREAM"))
+		fputs(priority, stderr);
+	else
+		fprintf(stderr, "%s: %s", program_invocation_short_name, kind);
+	errno = error < 0 ? -error : error;
+	vfprintf(stderr, format, ap);
+	fputc('\n', stderr);
+}
+
+void say_error(int error, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	say(SD_ERR, "", error, format, arguments);
+	va_end(arguments);
+}
+
+void warn(const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	say(SD_WARNING, "warning: ", 0, format, arguments);
+	va_end(arguments);
+}
+
+void notice(const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	say(SD_INFO, "", 0, format, arguments);
+	va_end(arguments);
+}

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The [Isomer] section of a unit: see section.h.
+ *
+ * Lines are checked as they are read. What only the whole section can tell, the label of lines
+ * that name none and contradictions between lines, is settled at the end.
+ */
+#include "section.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+
+#define DEFAULT_LABEL          "%N"
+#define DEFAULT_REQUIRED       true
+#define DEFAULT_SOCKET_TIMEOUT 5000000ULL /* 5s */
+
+/* A Bind= or Socket= line; of the latter, the prefix is one address and the ports are one port. */
+struct entry {
+	struct binding binding; /* with an empty label where the one of Label= is meant */
+	size_t order;           /* in which it was read */
+	const char *path;
+	unsigned int number;
+	char *text; /* the value as written, to name the line */
+};
+
+struct entries {
+	struct entry *entry;
+	size_t count;
+	size_t allocated;
+};
+
+struct reading {
+	const struct unit_name *unit;
+	struct section *section;
+	struct entries binds;
+	struct entries sockets;
+	int error; /* the first one; each was said where it was found */
+};
+
+/* Returns 0, -EINVAL with the reason, or -ENOMEM. */
+typedef int key_parse(
+	struct reading *reading, const struct unitfile_line *line, struct reason *reason);
+
+bool section_is_isomer(const char *name)
+{
+	return strcmp(name, "Isomer") == 0 || strcmp(name, "X-Isomer") == 0;
+}
+
+/* Entries */
+
+static void entries_clear(struct entries *entries)
+{
+	for (size_t i = 0; i < entries->count; i++)
+		free(entries->entry[i].text);
+	free(entries->entry);
+	*entries = (struct entries){};
+}
+
+static int entries_grow(struct entries *entries)
+{
+	size_t allocated = entries->allocated ? 2 * entries->allocated : 8;
+	struct entry *entry = reallocarray(entries->entry, allocated, sizeof(*entry));
+
+	if (!entry)
+		return -ENOMEM;
+	entries->entry = entry;
+	entries->allocated = allocated;
+	return 0;
+}
+
+static int entries_add(struct entries *entries, const struct binding *binding,
+	const struct unitfile_line *line, struct reason *reason)
+{
+	struct entry *entry;
+
+	if (entries->count == SECTION_MOST_LINES)
+		return refuse(reason,
+			"this is one more than the %d lines a section may have: load so many with "
+			"isomctl load-bindings",
+			SECTION_MOST_LINES);
+	if (entries->count == entries->allocated && entries_grow(entries) < 0)
+		return -ENOMEM;
+
+	entry = &entries->entry[entries->count];
+	*entry = (struct entry){
+		.binding = *binding,
+		.order = entries->count,
+		.path = line->path,
+		.number = line->number,
+		.text = strdup(line->value),
+	};
+	if (!entry->text)
+		return -ENOMEM;
+	entries->count++;
+	return 0;
+}
+
+static bool same_place(const struct entry *a, const struct entry *b)
+{
+	return selector_compare(&a->binding.selector, &b->binding.selector) == 0;
+}
+
+/* Puts the lines for one place side by side, in the order in which they were read. */
+static int entry_compare(const void *a, const void *b)
+{
+	const struct entry *x = a, *y = b;
+	int order = selector_compare(&x->binding.selector, &y->binding.selector);
+
+	return order != 0 ? order : (x->order > y->order) - (x->order < y->order);
+}
+
+/*
+ * Sorts the entries and gives the label to those that name none. The same place twice under one
+ * label is harmless; under two it is an error, for the user can't mean both.
+ */
+static int entries_settle(struct entries *entries, const char *key, const char *label)
+{
+	const struct entry *first = entries->entry;
+	int error = 0;
+
+	if (entries->count == 0)
+		return 0;
+	for (size_t i = 0; i < entries->count; i++)
+		if (!*entries->entry[i].binding.label)
+			strcpy(entries->entry[i].binding.label, label);
+	qsort(entries->entry, entries->count, sizeof(struct entry), entry_compare);
+
+	for (const struct entry *e = first; e < entries->entry + entries->count; e++) {
+		if (!same_place(first, e))
+			first = e;
+		else if (strcmp(first->binding.label, e->binding.label) != 0)
+			error = fail(-EINVAL,
+				"%s:%u: %s=%s: is for \"%s\" here, but for \"%s\" at %s:%u (%s=%s): "
+				"take one of the two lines out",
+				e->path, e->number, key, e->text, e->binding.label,
+				first->binding.label, first->path, first->number, key, first->text);
+	}
+	return error;
+}
+
+/* Keys */
+
+static int parse_label(
+	struct reading *reading, const struct unitfile_line *line, struct reason *reason)
+{
+	const char *value = *line->value ? line->value : DEFAULT_LABEL;
+	_cleanup_(freep) char *label = NULL;
+	int r;
+
+	r = specifiers_expand(value, reading->unit, &label, reason);
+	if (r < 0)
+		return r;
+	return label_parse(label, reading->section->label, reason);
+}
+
+/* The words of `[LABEL] PROTOCOL PLACE PORT`, with specifiers replaced. */
+struct words {
+	char label[NAME_SIZE]; /* empty: none */
+	char *protocol;
+	char *place; /* a prefix or an address */
+	char *port;
+};
+
+static void words_clear(struct words *words)
+{
+	free(words->protocol);
+	free(words->place);
+	free(words->port);
+}
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+static size_t length_stripped(const char *text, size_t length)
+{
+	while (length > 0 && is_blank(text[length - 1]))
+		length--;
+	return length;
+}
+
+static int expand(const char *text, size_t length, const struct unit_name *unit, char **ret,
+	struct reason *reason)
+{
+	_cleanup_(freep) char *copy = strndup(text, length);
+
+	return copy ? specifiers_expand(copy, unit, ret, reason) : -ENOMEM;
+}
+
+/*
+ * Takes the value apart from its end, so that a label may have blanks. Specifiers are replaced
+ * only then, so that blanks in what they stand for don't move the words.
+ */
+static int words_take(
+	const struct unit_name *unit, const char *value, struct words *ret, struct reason *reason)
+{
+	char **from_the_end[] = {&ret->port, &ret->place, &ret->protocol};
+	size_t count = sizeof(from_the_end) / sizeof(from_the_end[0]);
+	size_t length = length_stripped(value, strlen(value));
+	_cleanup_(freep) char *label = NULL;
+	int r;
+
+	for (size_t i = 0; i < count; i++) {
+		size_t start = length;
+
+		if (length == 0)
+			return refuse(reason,
+				"these are too few words: write [LABEL] PROTOCOL, an address, and a "
+				"port, like tcp 192.0.2.1 80");
+		while (start > 0 && !is_blank(value[start - 1]))
+			start--;
+		r = expand(value + start, length - start, unit, from_the_end[i], reason);
+		if (r < 0)
+			return r;
+		length = length_stripped(value, start);
+	}
+	if (length == 0)
+		return 0;
+	r = expand(value, length, unit, &label, reason);
+	return r < 0 ? r : label_parse(label, ret->label, reason);
+}
+
+static int parse_bind(
+	struct reading *reading, const struct unitfile_line *line, struct reason *reason)
+{
+	_cleanup_(words_clear) struct words words = {};
+	struct binding binding = {};
+	int r;
+
+	if (!*line->value) {
+		entries_clear(&reading->binds);
+		return 0;
+	}
+	r = words_take(reading->unit, line->value, &words, reason);
+	if (r == 0)
+		r = protocol_parse(words.protocol, &binding.selector.protocol, reason);
+	if (r == 0)
+		r = prefix_parse(words.place, &binding.selector.prefix, reason);
+	if (r == 0)
+		r = ports_parse(words.port, &binding.selector.ports, reason);
+	if (r < 0)
+		return r;
+	strcpy(binding.label, words.label);
+	return entries_add(&reading->binds, &binding, line, reason);
+}
+
+static int parse_socket(
+	struct reading *reading, const struct unitfile_line *line, struct reason *reason)
+{
+	_cleanup_(words_clear) struct words words = {};
+	struct binding place = {.selector.prefix.length = 128};
+	int r;
+
+	if (!*line->value) {
+		entries_clear(&reading->sockets);
+		return 0;
+	}
+	r = words_take(reading->unit, line->value, &words, reason);
+	if (r == 0)
+		r = protocol_parse(words.protocol, &place.selector.protocol, reason);
+	if (r == 0)
+		r = address_parse(words.place, &place.selector.prefix.address, reason);
+	if (r == 0)
+		r = port_parse(words.port, &place.selector.ports.low, reason);
+	if (r < 0)
+		return r;
+	place.selector.ports.high = place.selector.ports.low;
+	strcpy(place.label, words.label);
+	return entries_add(&reading->sockets, &place, line, reason);
+}
+
+static int parse_required(
+	struct reading *reading, const struct unitfile_line *line, struct reason *reason)
+{
+	reading->section->required = DEFAULT_REQUIRED;
+	if (!*line->value)
+		return 0;
+	return boolean_parse(line->value, &reading->section->required, reason);
+}
+
+static int parse_socket_timeout(
+	struct reading *reading, const struct unitfile_line *line, struct reason *reason)
+{
+	reading->section->socket_timeout_usec = DEFAULT_SOCKET_TIMEOUT;
+	if (!*line->value)
+		return 0;
+	return timespan_parse(line->value, &reading->section->socket_timeout_usec, reason);
+}
+
+static int parse_unknown(
+	struct reading *reading, const struct unitfile_line *line, struct reason *reason)
+{
+	(void)reading, (void)line;
+	return refuse(reason,
+		"this key is unknown: there are Label=, Bind=, Socket=, Required= and "
+		"SocketTimeoutSec=");
+}
+
+static const struct {
+	const char *name;
+	key_parse *parse;
+} keys[] = {
+	{"Label", parse_label},
+	{"Bind", parse_bind},
+	{"Socket", parse_socket},
+	{"Required", parse_required},
+	{"SocketTimeoutSec", parse_socket_timeout},
+};
+
+static key_parse *find_key(const char *name)
+{
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (strcmp(name, keys[i].name) == 0)
+			return keys[i].parse;
+	return parse_unknown;
+}
+
+/* The section */
+
+static void note_error(struct reading *reading, int error)
+{
+	if (reading->error == 0)
+		reading->error = error;
+}
+
+/* Goes on after a wrong line, so that all of them are said. */
+static int read_line(const struct unitfile_line *line, void *context)
+{
+	struct reading *reading = context;
+	struct reason reason;
+	int r;
+
+	if (!section_is_isomer(line->section))
+		return 0;
+	reading->section->present = true;
+	if (!line->value || (line->key && strncmp(line->key, "X-", 2) == 0))
+		return 0;
+	if (!line->key) {
+		note_error(reading,
+			fail(-EINVAL, "%s:%u: %s: this is no assignment: write KEY=VALUE",
+				line->path, line->number, line->value));
+		return 0;
+	}
+
+	r = find_key(line->key)(reading, line, &reason);
+	if (r == -EINVAL)
+		fail(r, "%s:%u: %s=%s: %s", line->path, line->number, line->key, line->value,
+			reason.text);
+	else if (r < 0)
+		fail(r, "%s:%u: %s=%s: %m", line->path, line->number, line->key, line->value);
+	note_error(reading, r);
+	return 0;
+}
+
+static int give_bindings(const struct entries *entries, struct section *ret)
+{
+	if (entries->count == 0)
+		return 0;
+	ret->bindings = calloc(entries->count, sizeof(*ret->bindings));
+	if (!ret->bindings)
+		return fail(-ENOMEM, "%m");
+	for (size_t i = 0; i < entries->count; i++)
+		if (i == 0 || !same_place(&entries->entry[i - 1], &entries->entry[i]))
+			ret->bindings[ret->binding_count++] = entries->entry[i].binding;
+	return 0;
+}
+
+static int give_sockets(const struct entries *entries, struct section *ret)
+{
+	if (entries->count == 0)
+		return 0;
+	ret->sockets = calloc(entries->count, sizeof(*ret->sockets));
+	if (!ret->sockets)
+		return fail(-ENOMEM, "%m");
+	for (size_t i = 0; i < entries->count; i++) {
+		const struct entry *entry = &entries->entry[i];
+		struct section_socket *socket = &ret->sockets[ret->socket_count];
+
+		if (i > 0 && same_place(entry - 1, entry))
+			continue;
+		socket->protocol = entry->binding.selector.protocol;
+		socket->address = entry->binding.selector.prefix.address;
+		socket->port = entry->binding.selector.ports.low;
+		strcpy(socket->label, entry->binding.label);
+		if (asprintf(&socket->where, "%s:%u: Socket=%s", entry->path, entry->number,
+			    entry->text) < 0) {
+			socket->where = NULL;
+			return fail(-ENOMEM, "%m");
+		}
+		ret->socket_count++;
+	}
+	return 0;
+}
+
+int section_read(
+	const struct unit_name *unit, const char *const *files, size_t count, struct section *ret)
+{
+	const struct unitfile_line no_label = {.value = ""};
+	struct reading reading = {.unit = unit, .section = ret};
+	struct reason reason;
+	int r;
+
+	*ret = (struct section){
+		.required = DEFAULT_REQUIRED,
+		.socket_timeout_usec = DEFAULT_SOCKET_TIMEOUT,
+	};
+	parse_label(&reading, &no_label, &reason); /* can't fail: every unit's name is a label */
+
+	for (size_t i = 0; i < count; i++) {
+		r = unitfile_read(files[i], read_line, &reading);
+		if (r < 0)
+			note_error(&reading, fail(r, "%s: %m", files[i]));
+	}
+	note_error(&reading, entries_settle(&reading.binds, "Bind", ret->label));
+	note_error(&reading, entries_settle(&reading.sockets, "Socket", ret->label));
+	if (reading.error == 0)
+		note_error(&reading, give_bindings(&reading.binds, ret));
+	if (reading.error == 0)
+		note_error(&reading, give_sockets(&reading.sockets, ret));
+
+	entries_clear(&reading.binds);
+	entries_clear(&reading.sockets);
+	return reading.error;
+}
+
+void section_free(struct section *section)
+{
+	free(section->bindings);
+	for (size_t i = 0; i < section->socket_count; i++)
+		free(section->sockets[i].where);
+	free(section->sockets);
+	*section = (struct section){};
+}

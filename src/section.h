@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The [Isomer] section of a unit ([X-Isomer] means the same): what it says, read from the files
+ * that systemd loaded the unit from, checked, with specifiers expanded.
+ */
+#pragma once
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "binding.h"
+#include "unitfile.h"
+
+/* One Socket= line: the socket that listens there goes under the label. */
+struct section_socket {
+	char label[NAME_SIZE];
+	uint8_t protocol;
+	struct in6_addr address; /* IPv4 mapped */
+	uint16_t port;
+	char *where; /* "FILE:LINE: Socket=value", for errors */
+};
+
+struct section {
+	bool present; /* was there a section at all? */
+	char label[NAME_SIZE];
+	struct binding *bindings; /* each one once, in the order of selector_compare() */
+	size_t binding_count;
+	struct section_socket *sockets; /* each one once, sorted likewise */
+	size_t socket_count;
+	bool required;
+	unsigned long long socket_timeout_usec; /* FOREVER: infinity */
+};
+
+/*
+ * So many Bind= and Socket= lines may one section have; whoever has more wants load-bindings.
+ * Keeps what a unit file can make the helper allocate within bounds.
+ */
+#define SECTION_MOST_LINES 100000
+
+/* Is this the name of the section? */
+bool section_is_isomer(const char *name);
+
+/*
+ * Reads the section from a unit's fragment and drop-ins, in the order in which systemd reads them.
+ * Later lines add, an empty value clears the list, keys that begin with X- are the user's own.
+ *
+ * Every error is said, with FILE:LINE, the key, the value and what was expected; then -EINVAL is
+ * returned (or the errno of a file that can't be read), and *ret still tells whether the section
+ * is present and what Required= said, as far as it could be read (yes where it couldn't). Give
+ * back with section_free() in either case.
+ */
+int section_read(
+	const struct unit_name *unit, const char *const *files, size_t count, struct section *ret);
+
+void section_free(struct section *section);
