@@ -1,0 +1,169 @@
+# shellcheck shell=bash
+#
+# load-bindings: a file replaces all bindings made by hand, in one step, or changes nothing and says where it is wrong.
+load ../lib/netns
+load ../lib/refusing
+
+setup() {
+	netns_setup
+	isomctl load
+	start_server --name foo "tcp:[::]:8080" "udp:[::]:8080"
+	isomctl register-pid "$SERVER_PID" foo tcp :: 8080
+	isomctl register-pid "$SERVER_PID" foo udp :: 8080
+}
+
+# load_list ENTRIES: load-bindings of {"bindings": [ENTRIES]}
+load_list() { isomctl load-bindings - <<< "{\"bindings\": [$1]}"; }
+
+# many COUNT [PORT]: a document of so many bindings of label foo, from 127.1.0.0 on.
+many() {
+	python3 -c '
+import ipaddress, json, sys
+first = ipaddress.ip_address("127.1.0.0")
+print(json.dumps({"bindings": [{"label": "foo", "prefix": str(first + i), "port": int(sys.argv[2]), "protocol": "tcp"}
+                               for i in range(int(sys.argv[1]))]}))' "$1" "${2:-80}"
+}
+
+@test "a file replaces what was bound" {
+	isomctl bind foo tcp 127.0.0.1 80
+	isomctl bind foo tcp 127.0.0.2 80
+	cat > "$BATS_TEST_TMPDIR/bindings.json" <<-END
+		{"bindings": [
+		  {"label": "foo", "prefix": "127.0.0.2", "port": 80, "protocol": "tcp"},
+		  {"label": "foo", "prefix": "127.0.0.3", "port": 81, "protocol": "tcp"}
+		]}
+	END
+	[[ $(isomctl load-bindings "$BATS_TEST_TMPDIR/bindings.json") == "loaded 2 bindings" ]]
+	assert_refused tcp 127.0.0.1 80
+	assert_answer foo tcp 127.0.0.2 80
+	assert_answer foo tcp 127.0.0.3 81
+
+	isomctl load-bindings "$BATS_TEST_TMPDIR/bindings.json"
+	(($(isomctl bindings | wc -l) == 3))
+}
+
+@test "an entry without a protocol is for TCP and UDP" {
+	load_list '{"label": "foo", "prefix": "127.0.0.2", "port": 80}'
+	assert_answer foo tcp 127.0.0.2 80
+	assert_answer foo udp 127.0.0.2 80
+	load_list '{"label": "foo", "prefix": "127.0.0.2", "port": 80, "protocol": "udp"}'
+	assert_refused tcp 127.0.0.2 80
+	assert_answer foo udp 127.0.0.2 80
+}
+
+@test "a port may be a number or a text, 0 or *" {
+	load_list '{"label": "foo", "prefix": "127.0.0.2", "port": "80"}, {"label": "foo", "prefix": "127.0.0.3", "port": 0},
+		{"label": "foo", "prefix": "127.0.0.4", "port": "*"}, {"label": "foo", "prefix": "::1", "port": 65535}'
+	assert_answer foo tcp 127.0.0.2 80
+	assert_answer foo tcp 127.0.0.3 1
+	assert_answer foo tcp 127.0.0.4 65535
+	assert_answer foo udp ::1 65535
+}
+
+@test "the same binding twice is one, under two labels it is an error" {
+	load_list '{"label": "foo", "prefix": "127.0.0.2/8", "port": 80}, {"label": "foo", "prefix": "127.0.0.3/8", "port": 80}'
+	(($(isomctl bindings | wc -l) == 3))
+	refuses 1 'tcp 127.0.0.0/8 80 is to be bound twice, under label "foo" and under label "bar"' load_list \
+		'{"label": "foo", "prefix": "127.0.0.2/8", "port": 80}, {"label": "bar", "prefix": "127.0.0.3/8", "port": 80}'
+	assert_answer foo tcp 127.0.0.2 80
+}
+
+@test "an empty list clears" {
+	isomctl bind foo tcp 127.0.0.1 80
+	load_list ''
+	(($(isomctl bindings | wc -l) == 1))
+	assert_refused tcp 127.0.0.1 80
+	# The socket stays registered.
+	isomctl bind foo tcp 127.0.0.1 80
+	assert_answer foo tcp 127.0.0.1 80
+}
+
+# Each line: what the error has, a tab, the document.
+@test "a wrong document is refused with its place, and nothing is changed" {
+	local expected document
+	isomctl bind foo tcp 127.0.0.1 80
+	isomctl --json bindings > "$BATS_TEST_TMPDIR/before"
+	while IFS=$'\t' read -r expected document; do
+		refuses 1 "nothing was changed" isomctl load-bindings - <<< "$document"
+		[[ $REFUSAL == *"$expected"* ]] || fail "$document: expected \"$expected\" in:" "$REFUSAL"
+		diff <(isomctl --json bindings) "$BATS_TEST_TMPDIR/before"
+	done <<-'END'
+		near end of file	
+		near end of file	{
+		-:1:	not JSON
+		-:1:	{"bindings": []} {}
+		-:1:	{"bindings": [], "bindings": []}
+		-:1:	{"bindings": [{"label": "a", "label": "b", "prefix": "127.0.0.2", "port": 80}]}
+		expected an object	[]
+		-:1:	null
+		expected an object	{}
+		expected an object	{"bindings": {}}
+		expected an object	{"bindings": [], "more": 1}
+		binding 1: it is not an object	{"bindings": [1]}
+		binding 1: it is not an object	{"bindings": [["foo", "tcp", "127.0.0.2", 80]]}
+		binding 1: it has no "label"	{"bindings": [{"prefix": "127.0.0.2", "port": 80}]}
+		binding 1: it has no "prefix"	{"bindings": [{"label": "foo", "port": 80}]}
+		binding 1: it has no "port"	{"bindings": [{"label": "foo", "prefix": "127.0.0.2"}]}
+		binding 1: "ports" is not a key	{"bindings": [{"label": "foo", "prefix": "127.0.0.2", "ports": 80}]}
+		binding 1: "label" is not a text	{"bindings": [{"label": 1, "prefix": "127.0.0.2", "port": 80}]}
+		binding 1: the label is empty	{"bindings": [{"label": "", "prefix": "127.0.0.2", "port": 80}]}
+		binding 1: "tpc" is not a protocol	{"bindings": [{"label": "foo", "prefix": "127.0.0.2", "port": 80, "protocol": "tpc"}]}
+		binding 1: "127.0.0" is not an IP prefix	{"bindings": [{"label": "foo", "prefix": "127.0.0", "port": 80}]}
+		binding 1: "127.0.0.2/33" has a wrong length	{"bindings": [{"label": "foo", "prefix": "127.0.0.2/33", "port": 80}]}
+		binding 1: "-1" is not a port	{"bindings": [{"label": "foo", "prefix": "127.0.0.2", "port": -1}]}
+		binding 1: "65536" is not a port	{"bindings": [{"label": "foo", "prefix": "127.0.0.2", "port": 65536}]}
+		binding 1: "4294967376" is not a port	{"bindings": [{"label": "foo", "prefix": "127.0.0.2", "port": 4294967376}]}
+		binding 1: "port" is neither	{"bindings": [{"label": "foo", "prefix": "127.0.0.2", "port": 80.0}]}
+		binding 1: "port" is neither	{"bindings": [{"label": "foo", "prefix": "127.0.0.2", "port": null}]}
+		binding 2: it has no	{"bindings": [{"label": "foo", "prefix": "127.0.0.2", "port": 80}, {}]}
+		binding 1: "::ffff:127.0.0.2" is an IPv4-mapped	{"bindings": [{"label": "foo", "prefix": "::ffff:127.0.0.2", "port": 80}]}
+		-:1:	{"bindings": [{"label": "f\u0000", "prefix": "127.0.0.2", "port": 80}]}
+	END
+}
+
+@test "an error in JSON is shown with file, line and column" {
+	printf '{"bindings": [\n  {"label": "foo", "prefix": "127.0.0.2", "port": 80},\n]}\n' > "$BATS_TEST_TMPDIR/wrong.json"
+	refuses 1 "$BATS_TEST_TMPDIR/wrong.json:3:1: " isomctl load-bindings "$BATS_TEST_TMPDIR/wrong.json"
+}
+
+@test "a file that isn't there, or isn't one" {
+	refuses 1 "/none.json" isomctl load-bindings /none.json
+	refuses 1 "$BATS_TEST_TMPDIR" isomctl load-bindings "$BATS_TEST_TMPDIR"
+	head -c 100000 /dev/urandom > "$BATS_TEST_TMPDIR/noise"
+	refuses 1 "noise" isomctl load-bindings "$BATS_TEST_TMPDIR/noise"
+	python3 -c 'print("[" * 1000000)' > "$BATS_TEST_TMPDIR/deep"
+	refuses 1 "deep" isomctl load-bindings "$BATS_TEST_TMPDIR/deep"
+}
+
+@test "20,000 bindings, then 20,000 others, then none" {
+	many 20000 | isomctl load-bindings -
+	assert_answer foo tcp 127.1.0.0 80
+	assert_answer foo tcp 127.1.78.31 80
+	assert_refused tcp 127.1.78.32 80
+	(($(isomctl bindings | wc -l) == 20001))
+
+	many 20000 81 | isomctl load-bindings -
+	assert_refused tcp 127.1.78.31 80
+	assert_answer foo tcp 127.1.78.31 81
+	isomctl bind foo tcp 127.1.78.32 81
+	assert_answer foo tcp 127.1.78.32 81
+
+	load_list ''
+	assert_refused tcp 127.1.78.31 81
+}
+
+@test "more labels than there can be are refused, and nothing is changed" {
+	local label
+	isomctl bind foo tcp 127.0.0.1 80
+	python3 -c '
+import json
+print(json.dumps({"bindings": [{"label": f"label {i}", "prefix": "127.0.0.1", "port": 1 + i, "protocol": "tcp"} for i in range(1025)]}))' \
+		> "$BATS_TEST_TMPDIR/labels.json"
+	refuses 1 "all 1024 destinations are in use" isomctl load-bindings "$BATS_TEST_TMPDIR/labels.json"
+	assert_answer foo tcp 127.0.0.1 80
+	(($(isomctl bindings | wc -l) == 2))
+	# None of them lingers.
+	for label in {1..10}; do
+		isomctl bind "other $label" tcp 127.0.0.2 "$label"
+	done
+}

@@ -1,0 +1,187 @@
+# shellcheck shell=bash
+#
+# isomer.service, and what happens to running units when it, or systemd itself, is reloaded, restarted or stopped: no unit
+# is ever restarted for it, and not one packet goes astray.
+
+load ../lib/container
+load ../lib/units
+
+server=/usr/lib/isomer-tests/echo-server
+
+# What all tests here look at: a service that listens by itself, a socket-activated one, and a binding made by hand.
+setup_file() {
+	container_setup
+	unit direct.service <<-END
+		[Service]
+		Type=notify
+		ExecStart=$server --name direct --notify tcp:127.0.0.1:8001
+		[Isomer]
+		Bind=tcp 127.3.1.0/24 80
+	END
+	unit held.socket <<-END
+		[Socket]
+		ListenStream=127.0.0.1:8002
+	END
+	unit held.service <<-END
+		[Service]
+		ExecStart=$server --name held --listen-fds
+		[Isomer]
+		Bind=tcp 127.3.2.0/24 80
+	END
+	systemctl daemon-reload
+	systemctl start direct held.socket
+}
+
+setup() { systemctl start isomer direct held.socket; }
+
+# What a test added to the sections goes again.
+teardown() {
+	in_container rm -rf /etc/systemd/system/{direct,held}.service.d
+	systemctl stop --quiet held.socket held.service direct
+	systemctl daemon-reload
+}
+
+# While a command runs, all are asked; and after it the same processes answer.
+assert_nothing_lost_by() {
+	local pid
+	pid=$(main_pid direct)
+	isomctl bind direct tcp 127.3.3.0/24 80
+	for address in 127.3.1.1 127.3.2.1 127.3.3.1; do
+		start_probing tcp $address 80
+		"$@"
+		"$@"
+		wait_until systemctl is-active isomer
+		stop_probing "$([[ $address == 127.3.2.1 ]] && echo held || echo direct)"
+	done
+	[[ $(main_pid direct) == "$pid" ]]
+}
+
+main_pid() { systemctl show --property=MainPID --value "$1"; }
+
+@test "systemctl daemon-reload loses nothing" {
+	assert_nothing_lost_by systemctl daemon-reload
+}
+
+@test "systemctl daemon-reexec loses nothing" {
+	assert_nothing_lost_by systemctl daemon-reexec
+}
+
+@test "systemctl reload isomer loses nothing" {
+	assert_nothing_lost_by systemctl reload isomer
+}
+
+@test "systemctl restart isomer loses nothing" {
+	assert_nothing_lost_by systemctl restart isomer
+}
+
+@test "a stop takes dispatch away, a start brings it back, to services and sockets that run on" {
+	local pid
+	pid=$(main_pid direct)
+	systemctl stop held.service 2>/dev/null
+	systemctl stop isomer
+	assert_refused tcp 127.3.1.1 80
+	assert_active direct held.socket
+	systemctl start isomer
+	assert_answer direct tcp 127.3.1.1 80
+	assert_inactive held.service
+	assert_answer held tcp 127.3.2.1 80
+	[[ $(main_pid direct) == "$pid" ]]
+}
+
+@test "a unit that starts while isomer.service is stopped starts it" {
+	systemctl stop direct
+	systemctl stop isomer
+	systemctl start direct
+	assert_active isomer
+	assert_answer direct tcp 127.3.1.1 80
+}
+
+@test "a unit stops as ever while isomer.service is stopped" {
+	systemctl stop isomer
+	systemctl stop direct held.socket held.service
+	assert_inactive direct held.socket held.service
+	[[ $(systemctl is-active isomer@direct.service.service) != failed ]]
+}
+
+@test "a reload applies what a running unit's section says by now" {
+	local pid
+	unit direct.service.d/changed.conf <<-'END'
+		[Isomer]
+		Label=direct-changed
+		Bind=
+		Bind=tcp 127.3.4.0/24 80
+	END
+	pid=$(main_pid direct)
+	systemctl daemon-reload
+	assert_answer direct tcp 127.3.1.1 80
+	assert_refused tcp 127.3.4.1 80
+
+	systemctl reload isomer
+	assert_refused tcp 127.3.1.1 80
+	assert_answer direct tcp 127.3.4.1 80
+	[[ $(isomctl bindings --label direct-changed) == *127.3.4.0/24* ]]
+
+	in_container rm /etc/systemd/system/direct.service.d/changed.conf
+	systemctl daemon-reload
+	systemctl reload isomer
+	assert_answer direct tcp 127.3.1.1 80
+	assert_refused tcp 127.3.4.1 80
+	[[ $(main_pid direct) == "$pid" ]]
+}
+
+@test "a reload applies changed sections of socket units" {
+	unit held.service.d/changed.conf <<<$'[Isomer]\nBind=tcp 127.3.5.0/24 80'
+	systemctl daemon-reload
+	systemctl reload isomer
+	assert_inactive held.service
+	assert_answer held tcp 127.3.5.1 80
+	assert_answer held tcp 127.3.2.1 80
+
+	in_container rm /etc/systemd/system/held.service.d/changed.conf
+	systemctl daemon-reload
+	systemctl reload isomer
+	assert_refused tcp 127.3.5.1 80
+	assert_answer held tcp 127.3.2.1 80
+}
+
+@test "a reload applies a changed label that a socket unit and its running service have in common" {
+	assert_answer held tcp 127.3.2.1 80
+	unit held.service.d/changed.conf <<<$'[Isomer]\nLabel=held-changed'
+	systemctl daemon-reload
+	systemctl reload isomer
+	[[ $(isomctl bindings --label held-changed) == *127.3.2.0/24* ]] || fail "$(journal isomer)"
+	assert_answer held tcp 127.3.2.1 80
+}
+
+@test "a section gone wrong is said at the reload, and keeps no other unit from its own" {
+	unit direct.service.d/wrong.conf <<<$'[Isomer]\nBind=tcp nonsense 80'
+	unit held.service.d/more.conf <<<$'[Isomer]\nBind=tcp 127.3.6.0/24 80'
+	systemctl daemon-reload
+	systemctl reload isomer
+	assert_journal isomer /etc/systemd/system/direct.service.d/wrong.conf:2 direct.service
+	assert_answer held tcp 127.3.6.1 80
+	assert_answer direct tcp 127.3.1.1 80
+}
+
+@test "of two units under one label the later one keeps the traffic" {
+	local name
+	for name in earlier later; do
+		unit $name.service <<-END
+			[Service]
+			Type=notify
+			ExecStart=$server --name $name --notify tcp:127.0.0.1:$((8010 + ${#name}))
+			[Isomer]
+			Label=shared
+			Bind=tcp 127.3.7.0/24 80
+		END
+	done
+	systemctl daemon-reload
+	systemctl start earlier
+	systemctl start later
+	assert_answer later tcp 127.3.7.1 80
+	for command in 'reload isomer' 'restart isomer' 'stop isomer' 'start isomer'; do
+		# shellcheck disable=SC2086 # two words
+		systemctl $command
+		[[ $command == stop* ]] || assert_answer later tcp 127.3.7.1 80
+	done
+}
