@@ -98,7 +98,8 @@ static void test_prefixes(void)
 		}
 		check_printed(prefix_format(&prefix, text), &prefixes[i]);
 		check(prefix_parse(text, &again, &reason) == 0 &&
-				memcmp(&prefix, &again, sizeof(prefix)) == 0,
+				IN6_ARE_ADDR_EQUAL(&prefix.address, &again.address) &&
+				prefix.length == again.length,
 			"\"%s\" is the same again", text);
 	}
 }
@@ -178,7 +179,8 @@ static void test_labels_and_protocols(void)
 	check_within(reason.text, "256 bytes", "the reason has its size");
 	check_text(label, "before", "and nothing is written");
 	text[NAME_SIZE - 1] = '\0';
-	check(label_parse(text, label, &reason) == 0 && strcmp(label, text) == 0, "one of 255 fits");
+	check(label_parse(text, label, &reason) == 0 && strcmp(label, text) == 0,
+		"one of 255 fits");
 	check(label_parse("", label, &reason) == -EINVAL, "an empty one is refused");
 	check(label_parse(" a\n\xff", label, &reason) == 0, "any bytes will do");
 
@@ -256,7 +258,8 @@ static void test_holding(void)
 	check(ports_hold(&(struct ports){80, 80}, 80) && !ports_hold(&(struct ports){80, 80}, 81) &&
 			!ports_hold(&(struct ports){80, 80}, 79),
 		"one port holds itself");
-	check(ports_are_all(&all_ports) && !ports_are_all(&(struct ports){1, 65535}), "all are all");
+	check(ports_are_all(&all_ports) && !ports_are_all(&(struct ports){1, 65535}),
+		"all are all");
 }
 
 static const struct {
@@ -321,8 +324,7 @@ static void test_precedence(void)
 			"%s %s %s", in_order[i][0], in_order[i][1], in_order[i][2]);
 	for (size_t i = 0; i < COUNT(in_order); i++) {
 		for (size_t j = 0; j < COUNT(in_order); j++) {
-			int order = selector_compare(
-				&bindings[i].selector, &bindings[j].selector);
+			int order = selector_compare(&bindings[i].selector, &bindings[j].selector);
 			bool right = i < j ? order < 0 : i > j ? order > 0 : order == 0;
 
 			if (!right)
