@@ -11,18 +11,85 @@
 #include "../say.h"
 #include "helper.h"
 
-/* "isomer@nginx.service.service" -> "nginx.service", in place. */
-static const char *held_unit(char *holder)
-{
-	*strrchr(holder, '.') = '\0';
-	return strchr(holder, '@') + 1;
-}
-
-/* A unit that may have to get its bindings and sockets back, and when it was started. */
+/* A unit that is to have its bindings and sockets, and when it was started. */
 struct candidate {
-	const char *name;
+	char *name;
 	uint64_t active_since; /* 0: it isn't active */
 };
+
+struct candidates {
+	struct candidate *list;
+	size_t count;
+};
+
+static void candidates_free(struct candidates *candidates)
+{
+	for (size_t i = 0; i < candidates->count; i++)
+		free(candidates->list[i].name);
+	free(candidates->list);
+}
+
+/* Takes the name. */
+static int add_candidate(struct candidates *candidates, struct sd_bus *manager, char *name)
+{
+	struct candidate *list =
+		reallocarray(candidates->list, candidates->count + 1, sizeof(*candidates->list));
+
+	if (!list || !name) {
+		free(name);
+		return fail(-ENOMEM, "cannot restore the units' bindings: %m");
+	}
+	candidates->list = list;
+	list[candidates->count++] = (struct candidate){name, manager_active_since(manager, name)};
+	return 0;
+}
+
+/* Units whose bindings are held: isomer@nginx.service.service is active. */
+static int add_held_units(struct candidates *candidates, struct sd_bus *manager)
+{
+	_cleanup_(strings_free) char **holders = NULL;
+	int r = manager_list_active(manager, "isomer@*.service", &holders);
+
+	for (char **holder = holders; r == 0 && *holder; holder++) {
+		const char *unit = strchr(*holder, '@') + 1;
+
+		r = add_candidate(
+			candidates, manager, strndup(unit, strlen(unit) - strlen(".service")));
+	}
+	return r;
+}
+
+static bool wants(struct sd_bus *manager, const char *unit, const char *wanted)
+{
+	_cleanup_(strings_free) char **units = NULL;
+	_cleanup_(freep) char *object = NULL;
+
+	if (manager_find_unit(manager, unit, &object) < 0 ||
+		manager_get_strings(manager, object, UNIT_INTERFACE, "Wants", &units) < 0)
+		return false;
+	for (char **name = units; *name; name++)
+		if (strcmp(*name, wanted) == 0)
+			return true;
+	return false;
+}
+
+/* Units that were started without a section and have one now: nobody holds their bindings yet. */
+static int add_new_units(struct candidates *candidates, struct sd_bus *manager, const char *pattern)
+{
+	_cleanup_(strings_free) char **units = NULL;
+	int r = manager_list_active(manager, pattern, &units);
+
+	for (char **unit = units; r == 0 && *unit; unit++) {
+		char holder[HOLDER_SIZE];
+
+		name_holder(holder, *unit);
+		if (!wants(manager, *unit, holder) || manager_is_active(manager, holder))
+			continue;
+		if (manager_start(manager, holder) == 0)
+			r = add_candidate(candidates, manager, strdup(*unit));
+	}
+	return r;
+}
 
 static int later_first(const void *a, const void *b)
 {
@@ -36,12 +103,13 @@ static int restore_unit(struct sd_bus *manager, const struct candidate *candidat
 	_cleanup_(unit_close) struct unit unit = {};
 	int r = unit_open(manager, candidate->name, &unit);
 
-	if (r == 0)
-		r = unit_bind(&unit);
+	if (r < 0 || unit.serves_one_connection || !unit_wants_bindings(&unit))
+		return r;
+	r = unit_bind(&unit);
 	if (r < 0 || !candidate->active_since)
 		return r;
-	return unit.is_socket ? unit_register_held(&unit, RESTORED, NULL)
-			      : unit_register_service(&unit, RESTORED);
+	return unit.section.present ? unit_register(&unit, RESTORED)
+				    : unit_unregister(candidate->name);
 }
 
 /*
@@ -51,29 +119,23 @@ static int restore_unit(struct sd_bus *manager, const struct candidate *candidat
 static int restore_units(void)
 {
 	_cleanup_(manager_disconnect) struct sd_bus *manager = NULL;
-	_cleanup_(strings_free) char **holders = NULL;
-	_cleanup_(freep) struct candidate *candidates = NULL;
-	size_t count = 0;
+	_cleanup_(candidates_free) struct candidates candidates = {};
 	int r = manager_connect(&manager);
 
 	if (r == 0)
-		r = manager_list_active(manager, "isomer@*.service", &holders);
+		r = add_held_units(&candidates, manager);
+	if (r == 0)
+		r = add_new_units(&candidates, manager, "*.service");
+	if (r == 0)
+		r = add_new_units(&candidates, manager, "*.socket");
 	if (r < 0)
 		return r;
-	while (holders[count])
-		count++;
-	candidates = calloc(count + 1, sizeof(*candidates));
-	if (!candidates)
-		return fail(-ENOMEM, "cannot restore the units' bindings: %m");
-	for (size_t i = 0; i < count; i++) {
-		candidates[i].name = held_unit(holders[i]);
-		candidates[i].active_since = manager_active_since(manager, candidates[i].name);
-	}
-	qsort(candidates, count, sizeof(*candidates), later_first);
-	for (size_t i = 0; i < count; i++)
-		if (restore_unit(manager, &candidates[i]) < 0)
+	if (candidates.count)
+		qsort(candidates.list, candidates.count, sizeof(*candidates.list), later_first);
+	for (size_t i = 0; i < candidates.count; i++)
+		if (restore_unit(manager, &candidates.list[i]) < 0)
 			warn("%s has not all that its section asks for: see above",
-				candidates[i].name);
+				candidates.list[i].name);
 	return 0;
 }
 
@@ -85,6 +147,18 @@ static int upgrade(void)
 	return r < 0 ? r : bindings_upgrade(d);
 }
 
+/* What the units declare comes back; of what was bound by hand there is no other record. */
+static int replace_foreign(void)
+{
+	bool done;
+	int r;
+
+	warn("replacing the dispatcher of another version: what was bound by hand is gone");
+	r = dispatcher_unload(NULL, &done);
+	return r < 0 ? r : dispatcher_load(NULL, &done);
+}
+
+/* Also the reload: whatever is or isn't loaded, afterwards it is what it should be. */
 int run_start(const char *unused)
 {
 	bool loaded;
@@ -93,14 +167,8 @@ int run_start(const char *unused)
 	(void)unused;
 	if (r == 0 && !loaded)
 		r = upgrade();
-	return r < 0 ? r : restore_units();
-}
-
-int run_reload(const char *unused)
-{
-	int r = upgrade();
-
-	(void)unused;
+	if (r == -EPROTO)
+		r = replace_foreign();
 	return r < 0 ? r : restore_units();
 }
 
