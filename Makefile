@@ -9,13 +9,14 @@ DESTDIR ?=
 BUILD   ?= $(if $(SANITIZE),build/sanitize,build)
 
 bindir       = $(PREFIX)/bin
+docdir       = $(PREFIX)/share/doc/isomer
 libexecdir   = $(PREFIX)/lib/isomer
 unitdir      = $(PREFIX)/lib/systemd/system
 generatordir = $(PREFIX)/lib/systemd/system-generators
 
 # What `make deps` sees to, by Debian's names: to build, to test (the last of them also for the demo), to format and lint.
 PACKAGES = gcc libc6-dev make pkg-config clang bpftool libbpf-dev libelf-dev libsystemd-dev libjansson-dev \
-	bats iproute2 systemd-container \
+	bats iproute2 python3 strace systemd-container \
 	clang-format clang-tidy shellcheck
 
 # bpftool is in /usr/sbin, which isn't in every user's path.
@@ -104,7 +105,7 @@ $(BUILD)/flags: FORCE
 
 $(BUILD)/units/%: units/%.in $(BUILD)/flags
 	@mkdir -p $(@D)
-	sed -e 's|@bindir@|$(bindir)|g' -e 's|@libexecdir@|$(libexecdir)|g' $< > $@
+	sed -e 's|@bindir@|$(bindir)|g' -e 's|@libexecdir@|$(libexecdir)|g' -e 's|@docdir@|$(docdir)|g' $< > $@
 
 install: all $(UNITS) ## install below $(DESTDIR)$(PREFIX)
 	install -D -t $(DESTDIR)$(bindir) $(BUILD)/isomctl
@@ -112,11 +113,12 @@ install: all $(UNITS) ## install below $(DESTDIR)$(PREFIX)
 	install -D -t $(DESTDIR)$(generatordir) $(BUILD)/isomer-generator
 	install -d $(DESTDIR)$(unitdir)
 	$(if $(UNITS),install -m 644 -t $(DESTDIR)$(unitdir) $(UNITS))
+	install -D -m 644 -t $(DESTDIR)$(docdir) README.md
 
 uninstall: ## remove what `install` put there
 	rm -f $(DESTDIR)$(bindir)/isomctl $(DESTDIR)$(generatordir)/isomer-generator
 	rm -f $(addprefix $(DESTDIR)$(unitdir)/,$(notdir $(UNITS)))
-	rm -rf $(DESTDIR)$(libexecdir)
+	rm -rf $(DESTDIR)$(libexecdir) $(DESTDIR)$(docdir)
 
 # Asks for nothing, root and network included, when all packages are there.
 deps: ## install the Debian packages that are missing
@@ -136,7 +138,8 @@ check: tests ## run all tests, or those named by TESTS="FILE..." (root)
 # Two makes, for what the first one installs decides how the second one compiles.
 demo: ## install what is missing, build, and show Isomer at work in a throw-away systemd (root)
 	@$(MAKE) --no-print-directory -s deps
-	@$(MAKE) --no-print-directory -s tests
+	@echo building…
+	@$(MAKE) --no-print-directory -s tests >/dev/null
 	@BUILD=$(abspath $(BUILD)) tests/demo/demo
 
 format: ## let clang-format have its way with all C files
