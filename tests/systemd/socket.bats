@@ -259,17 +259,6 @@ flags() { probe tcp "$1" 80 | cut -d' ' -f4; }
 	[[ $(isomctl status mixed) == *127.0.0.1:8021* ]]
 }
 
-@test "a service that another socket unit passes its sockets to has the section" {
-	socket lent ListenStream=127.0.0.1:8022 Service=lender.service </dev/null
-	service lender </dev/null
-	service borrower Sockets=lent.socket <<<$'Label=borrowed\nBind=tcp 127.2.22.0/24 80'
-	systemctl daemon-reload
-	systemctl start lent.socket
-	[[ $(isomctl status borrowed) == *127.0.0.1:8022* ]]
-	systemctl start borrower
-	assert_answer borrower tcp 127.2.22.1 80
-}
-
 @test "the socket unit is stopped, and its service runs on" {
 	socket leaving ListenStream=127.0.0.1:8023 </dev/null
 	service leaving <<<'Bind=tcp 127.2.23.0/24 80'
@@ -291,7 +280,7 @@ flags() { probe tcp "$1" 80 | cut -d' ' -f4; }
 	systemctl daemon-reload
 	systemctl start secluded.socket
 	assert_answer secluded tcp 127.2.24.1 80
-	assert_active secluded.service
+	wait_until systemctl --quiet is-active secluded.service
 	systemctl restart secluded.service
 	assert_answer secluded tcp 127.2.24.2 80
 	systemctl stop secluded.socket
