@@ -4,15 +4,16 @@
  * values. A change to anything in this file that an older tool would misread needs a new
  * DISPATCHER_ABI.
  *
- * Two kinds of tables hang on a dispatcher. What the user asked for (bindings, claims, owners,
- * destinations) is the truth, and only the tools read it. What the program reads (gate, ipv4,
- * ipv6) is derived from the truth and can always be made again.
+ * The program reads the gate, and the tables ipv4 and ipv6. What the administrator bound to one
+ * port or to all stands in those tables itself, marked BY_HAND; whatever else was asked for, by
+ * units, or for ranges of ports, stands in `claims`, and what the program reads of it is derived
+ * and can always be made again.
  */
 #pragma once
 
 #include <linux/types.h>
 
-#define DISPATCHER_ABI 1
+#define DISPATCHER_ABI 2
 
 #define MAX_DESTINATIONS 1024
 #define MAX_OWNERS       4096
@@ -23,7 +24,7 @@ enum { IPV4, IPV6, FAMILIES };
 enum { TCP, UDP, PROTOCOLS };
 
 /* How a binding names its ports. In the order of precedence: the narrower is looked up first. */
-enum { ONE_PORT, ALL_PORTS, PORT_KINDS };
+enum { ONE_PORT, PORT_RANGE, ALL_PORTS, PORT_KINDS };
 
 /*
  * The prefix lengths in use, as a bitmap with bit 0 for the longest length of the family (32 or
@@ -36,16 +37,24 @@ struct lengths {
 	__u64 words[LENGTH_WORDS]; /* IPv4 needs the first alone */
 };
 
+/*
+ * What the gate knows of a port. The ranges in use cut the ports of a protocol into classes: the
+ * ports of a class lie in the same ranges, so a range takes as many entries as it has classes, not
+ * ports. A class is named by its first port; 0 means that the port lies in no range.
+ */
+#define PORT_CLASS  0x0ffffU
+#define PORT_IN_USE 0x10000U /* there is a binding of this one port */
+
 /* Tells whether a packet can match at all, before any lookup is paid for. The program's .bss. */
 struct gate {
 	struct lengths lengths[FAMILIES][PROTOCOLS][PORT_KINDS];
-	__u8 port_in_use[PROTOCOLS][PORTS]; /* is there a binding of this one port? */
+	__u32 ports[PROTOCOLS][PORTS];
 };
 
 /* Keys of the tables ipv4 and ipv6. Addresses are in host byte order and masked. */
 struct ipv4_key {
 	__u32 address;
-	__u16 port; /* 0 for ALL_PORTS */
+	__u16 port; /* of PORT_RANGE the class, of ALL_PORTS 0 */
 	__u8 length;
 	__u8 protocol_and_kind; /* PROTOCOL_AND_KIND() */
 };
@@ -61,7 +70,9 @@ struct ipv6_key {
 
 #define PROTOCOL_AND_KIND(protocol, kind) ((protocol)*PORT_KINDS + (kind))
 
-/* The value of all four tables of bindings: which destination, 0 to MAX_DESTINATIONS - 1. */
+/* A value of ipv4 and ipv6: which destination, 0 to MAX_DESTINATIONS - 1, and a mark. */
+#define DESTINATION 0x0ffffU
+#define BY_HAND     0x10000U /* the administrator bound this one; others may have, too */
 typedef __u32 destination_id;
 
 /* Per CPU and destination. */
@@ -74,7 +85,7 @@ struct counters {
 /*
  * Here begins what only the tools read.
  *
- * The key of a binding in `bindings` (the administrator's, owner 0) and `claims` (the units').
+ * The key of `claims`, which holds the bindings of units and the administrator's ranges.
  */
 struct binding_key {
 	__u8 address[16];   /* masked, network byte order; IPv4 as ::ffff:a.b.c.d */
@@ -105,15 +116,22 @@ struct destination {
 	__u32 zero;
 };
 
+/* How much a port is used: for each protocol PORTS of them, in the order of the ports. */
+struct port_uses {
+	__u32 bindings; /* of this one port */
+	__u32 cuts;     /* ranges that begin here, or end just before */
+};
+
 /* One value, the books of the tables: counted while they are changed, counted anew with them. */
 struct ledger {
 	__u32 abi;      /* first in every ABI */
 	__u32 changing; /* a change is under way; found set, its author died: derive the tables anew
 			 */
-	__u64 loaded_at;                                         /* CLOCK_REALTIME, seconds */
-	__u32 binding_count;                                     /* entries of `bindings`, … */
-	__u32 claim_count;                                       /* … and of `claims` */
-	__u32 length_uses[FAMILIES][PROTOCOLS][PORT_KINDS][129]; /* by prefix length */
-	__u32 port_uses[PROTOCOLS][PORTS];
+	__u64 loaded_at;         /* CLOCK_REALTIME, seconds */
+	__u32 binding_count;     /* what the administrator bound, … */
+	__u32 range_count;       /* … of it, ranges: these stand in `claims` */
+	__u32 claim_count;       /* what units bound */
+	__u32 entries[FAMILIES]; /* of ipv4 and ipv6 */
+	__u32 length_uses[FAMILIES][PROTOCOLS][PORT_KINDS][129]; /* entries, by prefix length */
 	__u32 destination_uses[MAX_DESTINATIONS]; /* distinct bindings that lead there */
 };

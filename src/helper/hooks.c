@@ -15,9 +15,11 @@ int unit_bind(const struct unit *unit)
 	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
 	int r = change_begin(NULL, MISSING_IS_ERROR, &d);
 
-	return r < 0 ? r
-		     : bindings_sync(d, unit->name.full, unit->section.bindings,
-			       unit->section.binding_count);
+	struct unit_bindings wanted = {.unit = unit->name.full,
+		.bindings = unit->section.bindings,
+		.count = unit->section.binding_count};
+
+	return r < 0 ? r : bindings_sync(d, &wanted, 1);
 }
 
 void name_holder(char holder[HOLDER_SIZE], const char *unit)
@@ -122,9 +124,10 @@ int run_bind(const char *name)
 int run_unbind(const char *name)
 {
 	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
+	struct unit_bindings none = {.unit = name};
 	int r = change_begin(NULL, MISSING_IS_QUIET, &d);
 
-	return r == -ENOENT ? 0 : r < 0 ? r : bindings_sync(d, name, NULL, 0);
+	return r == -ENOENT ? 0 : r < 0 ? r : bindings_sync(d, &none, 1);
 }
 
 /*

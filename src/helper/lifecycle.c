@@ -15,6 +15,9 @@
 struct candidate {
 	char *name;
 	uint64_t active_since; /* 0: it isn't active */
+	struct unit unit;
+	bool is_restored;
+	int result; /* 0: all is as it should be so far; said, where it isn't */
 };
 
 struct candidates {
@@ -24,8 +27,10 @@ struct candidates {
 
 static void candidates_free(struct candidates *candidates)
 {
-	for (size_t i = 0; i < candidates->count; i++)
+	for (size_t i = 0; i < candidates->count; i++) {
+		unit_close(&candidates->list[i].unit);
 		free(candidates->list[i].name);
+	}
 	free(candidates->list);
 }
 
@@ -40,7 +45,8 @@ static int add_candidate(struct candidates *candidates, struct sd_bus *manager, 
 		return fail(-ENOMEM, "cannot restore the units' bindings: %m");
 	}
 	candidates->list = list;
-	list[candidates->count++] = (struct candidate){name, manager_active_since(manager, name)};
+	list[candidates->count++] = (struct candidate){
+		.name = name, .active_since = manager_active_since(manager, name)};
 	return 0;
 }
 
@@ -98,18 +104,60 @@ static int later_first(const void *a, const void *b)
 	return (x->active_since < y->active_since) - (x->active_since > y->active_since);
 }
 
-static int restore_unit(struct sd_bus *manager, const struct candidate *candidate)
+/* Reads the sections. Units that have nothing to get back are left out of all that follows. */
+static void open_units(struct candidates *candidates, struct sd_bus *manager)
 {
-	_cleanup_(unit_close) struct unit unit = {};
-	int r = unit_open(manager, candidate->name, &unit);
+	for (size_t i = 0; i < candidates->count; i++) {
+		struct candidate *candidate = &candidates->list[i];
 
-	if (r < 0 || unit.serves_one_connection || !unit_wants_bindings(&unit))
+		candidate->result = unit_open(manager, candidate->name, &candidate->unit);
+		candidate->is_restored = candidate->result == 0 &&
+			!candidate->unit.serves_one_connection &&
+			unit_wants_bindings(&candidate->unit);
+	}
+}
+
+/* All in one step, for what one unit lets go of by now, another may have taken over. */
+static int bind_units(struct candidates *candidates)
+{
+	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
+	_cleanup_(freep) struct unit_bindings *wanted =
+		calloc(candidates->count + 1, sizeof(*wanted));
+	size_t count = 0;
+	int r = change_begin(NULL, MISSING_IS_ERROR, &d);
+
+	if (r < 0)
 		return r;
-	r = unit_bind(&unit);
-	if (r < 0 || !candidate->active_since)
-		return r;
-	return unit.section.present ? unit_register(&unit, RESTORED)
-				    : unit_unregister(candidate->name);
+	if (!wanted)
+		return fail(-ENOMEM, "cannot restore the units' bindings: %m");
+	for (size_t i = 0; i < candidates->count; i++) {
+		const struct unit *unit = &candidates->list[i].unit;
+
+		if (candidates->list[i].is_restored)
+			wanted[count++] = (struct unit_bindings){.unit = unit->name.full,
+				.bindings = unit->section.bindings,
+				.count = unit->section.binding_count};
+	}
+	r = bindings_sync(d, wanted, count);
+	for (size_t i = 0, j = 0; i < candidates->count; i++)
+		if (candidates->list[i].is_restored)
+			candidates->list[i].result = wanted[j++].result;
+	return r == -EADDRINUSE ? 0 : r;
+}
+
+static void register_units(struct candidates *candidates)
+{
+	for (size_t i = 0; i < candidates->count; i++) {
+		struct candidate *candidate = &candidates->list[i];
+
+		if (candidate->is_restored && candidate->result == 0 && candidate->active_since)
+			candidate->result = candidate->unit.section.present
+				? unit_register(&candidate->unit, RESTORED)
+				: unit_unregister(candidate->name);
+		if (candidate->result < 0)
+			warn("%s has not all that its section asks for: see above",
+				candidate->name);
+	}
 }
 
 /*
@@ -132,11 +180,11 @@ static int restore_units(void)
 		return r;
 	if (candidates.count)
 		qsort(candidates.list, candidates.count, sizeof(*candidates.list), later_first);
-	for (size_t i = 0; i < candidates.count; i++)
-		if (restore_unit(manager, &candidates.list[i]) < 0)
-			warn("%s has not all that its section asks for: see above",
-				candidates.list[i].name);
-	return 0;
+	open_units(&candidates, manager);
+	r = bind_units(&candidates);
+	if (r == 0)
+		register_units(&candidates);
+	return r;
 }
 
 static int upgrade(void)
