@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * traffic udp|tcp ROUNDS MILLISECONDS WAY...: how many datagrams or connections pass in a second.
+ * traffic udp|tcp SECONDS MILLISECONDS WAY...: how many datagrams or connections pass in a second.
  * Each WAY from a client to a server is
  *
  *	NAME:NETNS:ADDRESS:PORT:SERVER-ADDRESS:SERVER-PORT[:transparent]
@@ -9,10 +9,11 @@
  * server listens on the others, with IP_TRANSPARENT if it says so, as tproxy asks for. Once all
  * servers listen it prints "ready" and waits for a line on stdin, so that the ways can be paved.
  *
- * The first way is what the others are compared with. Rounds are short and take turns: before and
- * after each round of another way there is one of the first, and their mean is what it is divided
- * by. Prints a line for each way: NAME MEDIAN-PER-SECOND MEDIAN-RATIO LOST, the last the share of
- * datagrams sent that never came.
+ * The first way is what the others are compared with. Rounds of so many milliseconds take turns
+ * for so many seconds: before and after each round of another way there is one of the first, and
+ * their mean is what it is divided by. A round in which another process got this one's processor is
+ * made again. Prints a line for each way: NAME MEDIAN-PER-SECOND MEDIAN-RATIO LOST, the last the
+ * share of datagrams sent that never came.
  *
  * Datagrams: one sender, one receiver, a processor each, a call for each datagram, one byte in it.
  * The receiver doesn't sleep, so that the sender, which carries each datagram through the kernel to
@@ -27,15 +28,17 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "measure.h"
 
 #define MAX_WAYS       8
-#define MAX_ROUNDS     10000
-#define WARM_UP_ROUNDS 3
+#define MAX_TURNS      10000
+#define WARM_UP        0.5 /* seconds */
 #define RECEIVE_BUFFER (8 << 20)
+#define ATTEMPTS       4     /* at a round without disturbance */
 #define CHECK_CLOCK    16    /* datagrams or connections between two looks at the clock */
 #define PATIENCE       5     /* seconds for one connection */
 #define LOST_AFTER     200e6 /* ns without a datagram */
@@ -46,7 +49,7 @@ struct way {
 	struct sockaddr_in to, server;
 	bool transparent;
 	int listener, client;
-	double rates[2 * MAX_ROUNDS * MAX_WAYS], ratios[MAX_ROUNDS];
+	double rates[2 * MAX_TURNS * MAX_WAYS], ratios[MAX_TURNS];
 	int rate_count, ratio_count;
 	unsigned long sent, received;
 };
@@ -143,12 +146,12 @@ static void open_udp_client(struct way *way)
  * the time of the last: what is under way when the sender stops still counts, and so does the time
  * that it takes. On a busy machine it may be in no queue that can be asked, but with ksoftirqd.
  */
-static double drain(unsigned long until, double now)
+static double drain(unsigned long before, unsigned long sent, double now)
 {
-	unsigned long last = atomic_load(&received);
+	unsigned long last = atomic_load(&received), until = before + sent;
 	double came = now;
 
-	while (last < until && now - came < LOST_AFTER) {
+	while (last < until && now - came < (last == before ? PATIENCE * 1e9 : LOST_AFTER)) {
 		unsigned long got = atomic_load(&received);
 
 		now = nanoseconds(CLOCK_MONOTONIC);
@@ -176,7 +179,7 @@ static double udp_round(struct way *way, double duration)
 		now = nanoseconds(CLOCK_MONOTONIC);
 	} while (now - start < duration);
 
-	now = drain(before + sent, now);
+	now = drain(before, sent, now);
 	got = atomic_load(&received) - before;
 	atomic_store(&receive_from, -1);
 	if (got == 0)
@@ -226,30 +229,51 @@ static double tcp_round(struct way *way, double duration)
 	return (double)count / (now - start) * 1e9;
 }
 
+/* How often others took the processor from this thread. */
+static long disturbances(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_THREAD, &usage);
+	return usage.ru_nivcsw;
+}
+
+/* A round that was disturbed is made again; on a very busy machine one is taken as it is. */
 static double one_round(struct way *way, int type, double duration)
 {
-	double rate = type == SOCK_DGRAM ? udp_round(way, duration) : tcp_round(way, duration);
+	double rate = 0;
 
+	for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+		long before = disturbances();
+
+		rate = type == SOCK_DGRAM ? udp_round(way, duration) : tcp_round(way, duration);
+		if (disturbances() == before)
+			break;
+	}
 	way->rates[way->rate_count++] = rate;
 	return rate;
 }
 
-static void take_turns(int type, int rounds, double duration)
+/* For so many seconds, and at least once. */
+static void take_turns(int type, double seconds, double duration)
 {
-	for (int round = 0; round < rounds; round++) {
+	double end = nanoseconds(CLOCK_MONOTONIC) + seconds * 1e9;
+	int turn = 0;
+
+	do {
 		double before = one_round(&ways[0], type, duration);
 
 		ways[0].ratios[ways[0].ratio_count++] = 1;
 		for (int i = 1; i < way_count; i++) {
 			/* Every way follows every other in its turn. */
-			struct way *way = &ways[1 + (i + round) % (way_count - 1)];
+			struct way *way = &ways[1 + (i + turn) % (way_count - 1)];
 			double rate = one_round(way, type, duration);
 			double after = one_round(&ways[0], type, duration);
 
 			way->ratios[way->ratio_count++] = rate / ((before + after) / 2);
 			before = after;
 		}
-	}
+	} while (++turn < MAX_TURNS && nanoseconds(CLOCK_MONOTONIC) < end);
 }
 
 static void forget(struct way *way)
@@ -260,19 +284,19 @@ static void forget(struct way *way)
 
 int main(int argc, char **argv)
 {
-	int type, rounds;
-	double duration;
+	int type;
+	double seconds, duration;
 	pthread_t receiver;
 	char line[16];
 
 	die_with_parent();
 	if (argc < 5 || argc > 4 + MAX_WAYS)
-		errx(2, "usage: traffic udp|tcp ROUNDS MILLISECONDS WAY...");
+		errx(2, "usage: traffic udp|tcp SECONDS MILLISECONDS WAY...");
 	type = strcmp(argv[1], "udp") == 0 ? SOCK_DGRAM : SOCK_STREAM;
-	rounds = atoi(argv[2]);
+	seconds = atof(argv[2]);
 	duration = atof(argv[3]) * 1e6;
-	if (rounds < 1 || rounds > MAX_ROUNDS)
-		errx(2, "%s: not a number of rounds", argv[2]);
+	if (seconds <= 0 || duration <= 0)
+		errx(2, "%s %s: not a number of seconds and one of milliseconds", argv[2], argv[3]);
 	for (char **word = argv + 4; *word; word++) {
 		struct way *way = &ways[way_count++];
 
@@ -289,10 +313,10 @@ int main(int argc, char **argv)
 	if (type == SOCK_DGRAM && pthread_create(&receiver, NULL, receive, NULL) != 0)
 		errx(1, "no thread");
 	pin_to_cpu(0);
-	take_turns(type, WARM_UP_ROUNDS, duration);
+	take_turns(type, WARM_UP, duration);
 	for (int i = 0; i < way_count; i++)
 		forget(&ways[i]);
-	take_turns(type, rounds, duration);
+	take_turns(type, seconds, duration);
 
 	for (struct way *way = ways; way < ways + way_count; way++)
 		printf("%s %.0f %.4f %.4f\n", way->name, median(way->rates, way->rate_count),
