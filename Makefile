@@ -48,7 +48,8 @@ LIBRARY    = $(BUILD)/libisomer.a
 PROGRAMS   = $(BUILD)/isomctl $(BUILD)/isomer-helper $(BUILD)/isomer-generator
 TEST_TOOLS = $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(wildcard tests/tools/*.c))
 UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test-*.c))
-BENCH_TOOLS = $(addprefix $(BUILD)/bench/,make-bindings table-memory time-insert time-lookup time-run traffic)
+BENCH_TOOLS = $(addprefix $(BUILD)/bench/,attach-empty make-bindings table-memory time-insert time-lookup time-run \
+	traffic)
 UNITS      = $(patsubst units/%.in,$(BUILD)/units/%,$(wildcard units/*.in)) $(filter-out %.in,$(wildcard units/*))
 SCRIPTS    = .ci/run tests/run $(wildcard tests/demo/*) tests/bench/bench $(wildcard tests/lib/*.bash tests/*/*.bats)
 C_SOURCES  = $(wildcard src/*.c src/*/*.c generators/*.c)
@@ -80,7 +81,7 @@ $(UNIT_TESTS): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o
 $(BENCH_TOOLS): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o
 $(addprefix $(BUILD)/bench/,make-bindings time-insert time-lookup): $(BUILD)/obj/tests/bench/bindings.o
 $(addprefix $(BUILD)/bench/,table-memory time-lookup): $(BUILD)/obj/tests/bench/state.o
-$(BUILD)/obj/tests/bench/time-lookup.o: | $(BUILD)/lookup.skel.h
+$(addprefix $(BUILD)/obj/tests/bench/,attach-empty.o time-lookup.o): | $(BUILD)/lookup.skel.h
 
 $(PROGRAMS) $(UNIT_TESTS): $(LIBRARY)
 $(PROGRAMS) $(UNIT_TESTS) $(TEST_TOOLS) $(BENCH_TOOLS): $(BUILD)/flags

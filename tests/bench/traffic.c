@@ -3,7 +3,7 @@
  * traffic udp|tcp SECONDS MILLISECONDS WAY...: how many datagrams or connections pass in a second.
  * Each WAY from a client to a server is
  *
- *	NAME:NETNS:ADDRESS:PORT:SERVER-ADDRESS:SERVER-PORT[:transparent]
+ *	NAME:NETNS:ADDRESS:PORT:SERVER-ADDRESS:SERVER-PORT[:transparent|:proxied]
  *
  * in a network namespace of its own (the path of one): the client sends to ADDRESS and PORT, the
  * server listens on the others, with IP_TRANSPARENT if it says so, as tproxy asks for. Once all
@@ -11,9 +11,10 @@
  *
  * The first way is what the others are compared with. Rounds of so many milliseconds take turns
  * for so many seconds: before and after each round of another way there is one of the first, and
- * their mean is what it is divided by. A round in which another process got this one's processor is
- * made again. Prints a line for each way: NAME MEDIAN-PER-SECOND MEDIAN-RATIO LOST, the last the
- * share of datagrams sent that never came.
+ * their mean is what it is divided by. Seconds are those of CPU time of the client's thread, which
+ * never sleeps: on a machine of its own they are the clock's, and other processes don't count. A
+ * proxied way, where another process works too, goes by the clock. Prints a line for each way: NAME
+ * MEDIAN-PER-SECOND MEDIAN-RATIO LOST, the last the share of datagrams sent that never came.
  *
  * Datagrams: one sender, one receiver, a processor each, a call for each datagram, one byte in it.
  * The receiver doesn't sleep, so that the sender, which carries each datagram through the kernel to
@@ -28,7 +29,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -38,7 +38,6 @@
 #define MAX_TURNS      10000
 #define WARM_UP        0.5 /* seconds */
 #define RECEIVE_BUFFER (8 << 20)
-#define ATTEMPTS       4     /* at a round without disturbance */
 #define CHECK_CLOCK    16    /* datagrams or connections between two looks at the clock */
 #define PATIENCE       5     /* seconds for one connection */
 #define LOST_AFTER     200e6 /* ns without a datagram */
@@ -47,7 +46,7 @@ struct way {
 	char *name;
 	int netns;
 	struct sockaddr_in to, server;
-	bool transparent;
+	bool transparent, proxied;
 	int listener, client;
 	double rates[2 * MAX_TURNS * MAX_WAYS], ratios[MAX_TURNS];
 	int rate_count, ratio_count;
@@ -78,18 +77,19 @@ static struct sockaddr_in address_parse(const char *address, const char *port)
 
 static void way_parse(char *text, struct way *way)
 {
-	enum { NAME, NETNS, ADDRESS, PORT, SERVER_ADDRESS, SERVER_PORT, TRANSPARENT, WORDS };
+	enum { NAME, NETNS, ADDRESS, PORT, SERVER_ADDRESS, SERVER_PORT, OPTION, WORDS };
 	char *words[WORDS] = {};
 	int count = 0;
 
 	while (count < WORDS && (words[count] = strsep(&text, ":")))
 		count++;
-	if (count < TRANSPARENT)
+	if (count < OPTION)
 		errx(2, "%s: not a way", words[NAME]);
 	way->name = words[NAME];
 	way->to = address_parse(words[ADDRESS], words[PORT]);
 	way->server = address_parse(words[SERVER_ADDRESS], words[SERVER_PORT]);
-	way->transparent = words[TRANSPARENT] != NULL;
+	way->transparent = words[OPTION] && strcmp(words[OPTION], "transparent") == 0;
+	way->proxied = words[OPTION] && strcmp(words[OPTION], "proxied") == 0;
 	way->netns = open(words[NETNS], O_RDONLY | O_CLOEXEC);
 	if (way->netns < 0)
 		err(1, "%s", words[NETNS]);
@@ -113,6 +113,35 @@ static void open_server(struct way *way, int type)
 		(type == SOCK_STREAM && listen(fd, SOMAXCONN) < 0))
 		err(1, "%s: cannot listen on port %d", way->name, ntohs(way->server.sin_port));
 	way->listener = fd;
+}
+
+/* A stretch of work on both clocks, and how many things a second were done in it by each. */
+struct stretch {
+	double clock, cpu;               /* its begin */
+	double clock_passed, cpu_passed; /* until now */
+};
+
+struct pace {
+	double by_clock, by_cpu;
+};
+
+static struct stretch begin(void)
+{
+	return (struct stretch){
+		.clock = nanoseconds(CLOCK_MONOTONIC), .cpu = nanoseconds(CLOCK_THREAD_CPUTIME_ID)};
+}
+
+static bool has_lasted(struct stretch *stretch, double duration)
+{
+	stretch->clock_passed = nanoseconds(CLOCK_MONOTONIC) - stretch->clock;
+	stretch->cpu_passed = nanoseconds(CLOCK_THREAD_CPUTIME_ID) - stretch->cpu;
+	return stretch->clock_passed >= duration;
+}
+
+static struct pace pace_of(const struct stretch *stretch, unsigned long count)
+{
+	return (struct pace){(double)count / stretch->clock_passed * 1e9,
+		(double)count / stretch->cpu_passed * 1e9};
 }
 
 /*
@@ -141,15 +170,11 @@ static void open_udp_client(struct way *way)
 		err(1, "%s: connect", way->name);
 }
 
-/*
- * Waits until so many have been received, or none has been for a while: the rest is lost. Returns
- * the time of the last: what is under way when the sender stops still counts, and so does the time
- * that it takes. On a busy machine it may be in no queue that can be asked, but with ksoftirqd.
- */
-static double drain(unsigned long before, unsigned long sent, double now)
+/* Waits until so many have been received, or none has been for a while: the rest is lost. */
+static void drain(unsigned long before, unsigned long sent)
 {
 	unsigned long last = atomic_load(&received), until = before + sent;
-	double came = now;
+	double now = nanoseconds(CLOCK_MONOTONIC), came = now;
 
 	while (last < until && now - came < (last == before ? PATIENCE * 1e9 : LOST_AFTER)) {
 		unsigned long got = atomic_load(&received);
@@ -159,34 +184,30 @@ static double drain(unsigned long before, unsigned long sent, double now)
 			came = now;
 		last = got;
 	}
-	return came;
 }
 
-/* Returns datagrams received per second. */
-static double udp_round(struct way *way, double duration)
+static struct pace udp_round(struct way *way, double duration)
 {
 	unsigned long before, sent = 0, got;
-	double start, now;
+	struct stretch stretch;
 
 	before = atomic_load(&received);
 	atomic_store(&receive_from, way->listener);
-	start = nanoseconds(CLOCK_MONOTONIC);
+	stretch = begin();
 	do {
 		for (int i = 0; i < CHECK_CLOCK; i++)
 			if (send(way->client, "x", 1, 0) < 0)
 				err(1, "%s: send", way->name);
 		sent += CHECK_CLOCK;
-		now = nanoseconds(CLOCK_MONOTONIC);
-	} while (now - start < duration);
-
-	now = drain(before, sent, now);
+	} while (!has_lasted(&stretch, duration));
+	drain(before, sent);
 	got = atomic_load(&received) - before;
 	atomic_store(&receive_from, -1);
 	if (got == 0)
 		errx(1, "%s: no datagram came", way->name);
 	way->sent += sent;
 	way->received += got;
-	return (double)got / (now - start) * 1e9;
+	return pace_of(&stretch, got);
 }
 
 /*
@@ -212,46 +233,36 @@ static void one_connection(struct way *way)
 	close(server);
 }
 
-/* Returns connections per second. */
-static double tcp_round(struct way *way, double duration)
+static struct pace tcp_round(struct way *way, double duration)
 {
 	unsigned long count = 0;
-	double start, now;
+	struct stretch stretch;
 
 	enter(way);
-	start = nanoseconds(CLOCK_MONOTONIC);
+	stretch = begin();
 	do {
 		for (int i = 0; i < CHECK_CLOCK; i++)
 			one_connection(way);
 		count += CHECK_CLOCK;
-		now = nanoseconds(CLOCK_MONOTONIC);
-	} while (now - start < duration);
-	return (double)count / (now - start) * 1e9;
+	} while (!has_lasted(&stretch, duration));
+	return pace_of(&stretch, count);
 }
 
-/* How often others took the processor from this thread. */
-static long disturbances(void)
+static struct pace one_round(struct way *way, int type, double duration)
 {
-	struct rusage usage;
+	struct pace pace;
 
-	getrusage(RUSAGE_THREAD, &usage);
-	return usage.ru_nivcsw;
+	pace = type == SOCK_DGRAM ? udp_round(way, duration) : tcp_round(way, duration);
+	way->rates[way->rate_count++] = way->proxied ? pace.by_clock : pace.by_cpu;
+	return pace;
 }
 
-/* A round that was disturbed is made again; on a very busy machine one is taken as it is. */
-static double one_round(struct way *way, int type, double duration)
+/* One of a way's rounds, by the mean of those of the first way before and after it. */
+static double ratio(const struct way *way, struct pace it, struct pace before, struct pace after)
 {
-	double rate = 0;
-
-	for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-		long before = disturbances();
-
-		rate = type == SOCK_DGRAM ? udp_round(way, duration) : tcp_round(way, duration);
-		if (disturbances() == before)
-			break;
-	}
-	way->rates[way->rate_count++] = rate;
-	return rate;
+	if (way->proxied)
+		return it.by_clock / ((before.by_clock + after.by_clock) / 2);
+	return it.by_cpu / ((before.by_cpu + after.by_cpu) / 2);
 }
 
 /* For so many seconds, and at least once. */
@@ -261,16 +272,16 @@ static void take_turns(int type, double seconds, double duration)
 	int turn = 0;
 
 	do {
-		double before = one_round(&ways[0], type, duration);
+		struct pace before = one_round(&ways[0], type, duration);
 
 		ways[0].ratios[ways[0].ratio_count++] = 1;
 		for (int i = 1; i < way_count; i++) {
 			/* Every way follows every other in its turn. */
 			struct way *way = &ways[1 + (i + turn) % (way_count - 1)];
-			double rate = one_round(way, type, duration);
-			double after = one_round(&ways[0], type, duration);
+			struct pace it = one_round(way, type, duration);
+			struct pace after = one_round(&ways[0], type, duration);
 
-			way->ratios[way->ratio_count++] = rate / ((before + after) / 2);
+			way->ratios[way->ratio_count++] = ratio(way, it, before, after);
 			before = after;
 		}
 	} while (++turn < MAX_TURNS && nanoseconds(CLOCK_MONOTONIC) < end);
