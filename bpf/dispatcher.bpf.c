@@ -25,20 +25,14 @@
 
 volatile struct gate gate;
 
-/* The sizes of these three are what is needed: the tools set them when they load the program. */
+/* The sizes of these two are what is needed: the tools set them when they load the program. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1);
-	__type(key, struct ipv4_key);
-	__type(value, destination_id);
-} ipv4 SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1);
-	__type(key, struct ipv6_key);
-	__type(value, destination_id);
-} ipv6 SEC(".maps");
+	__type(key, __u32);
+	__type(value, struct slot);
+} slots SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -105,7 +99,7 @@ static __always_inline __u32 lowest_bit(__u64 word)
 	return indexes[((word & -word) * 0x022fdd63cc95386dULL) >> 58];
 }
 
-#define NO_BINDING (~0U) /* no value of ipv4 and ipv6 */
+#define NO_BINDING (~0U) /* no value of a slot */
 
 /*
  * What is left to look for: of each way to name ports, the prefix lengths in use (one word of their
@@ -142,70 +136,82 @@ static __always_inline __u64 any_kind(const struct candidates *in_use)
 	return in_use->lengths[ONE_PORT] | in_use->lengths[PORT_RANGE] | in_use->lengths[ALL_PORTS];
 }
 
-/* Looks up a prefix, whose length is `bit`, under each way to name ports that has such a length. */
-#define LOOK_UP(table, key, in_use, bit, protocol)                                                 \
-	_Pragma("unroll") for (int kind = 0; kind < PORT_KINDS; kind++)                            \
-	{                                                                                          \
-		const __u32 *found_;                                                               \
-                                                                                                   \
-		if (!((in_use).lengths[kind] & (bit)))                                             \
-			continue;                                                                  \
-		(key).port = (in_use).ports[kind];                                                 \
-		(key).protocol_and_kind = PROTOCOL_AND_KIND(protocol, kind);                       \
-		found_ = bpf_map_lookup_elem(&(table), &(key));                                    \
-		if (found_)                                                                        \
-			return *found_;                                                            \
-	}
-
-static __always_inline __u32 find_ipv4(__u32 address, __u32 protocol, __u16 port)
+/*
+ * The value of an entry, or NO_BINDING. A function of its own, and not a static one: so the
+ * verifier goes through it once, and not for each prefix length (Documentation/bpf/verifier.rst).
+ */
+__noinline int look_up(__u64 high, __u64 low, __u32 key)
 {
-	struct candidates in_use = candidates(IPV4, protocol, port, 0);
-	__u64 left = any_kind(&in_use);
+	__u32 mask = gate.slot_mask, index = slot_hash(high, low, key);
 
-	for (int i = 0; i <= 32 && left; i++, left &= left - 1) {
-		__u32 host_bits = lowest_bit(left);
-		__u64 bit = left & -left;
-		struct ipv4_key key = {
-			.address = address & (~0ULL << host_bits),
-			.length = 32 - host_bits,
-		};
+	for (__u32 probe = 0; probe < MOST_PROBES; index += ++probe) {
+		__u32 at = index & mask;
+		const volatile struct slot *slot = bpf_map_lookup_elem(&slots, &at);
+		__u64 what;
 
-		LOOK_UP(ipv4, key, in_use, bit, protocol);
+		if (!slot)
+			break;
+		what = slot->what;
+		if (what >> 32 == key && slot->not_low == ~low && slot->not_high == ~high)
+			return what & (DESTINATION | BY_HAND);
+		if (what == SLOT_EMPTY)
+			break;
+	}
+	return NO_BINDING;
+}
+
+/* Looks up a prefix, whose length is `bit`, under each way to name ports that has such a length. */
+static __always_inline __u32 look_up_kinds(const struct candidates *in_use, __u64 bit, __u64 high,
+	__u64 low, __u32 protocol, __u32 length)
+{
+#pragma unroll
+	for (int kind = 0; kind < PORT_KINDS; kind++) {
+		__u32 found;
+
+		if (!(in_use->lengths[kind] & bit))
+			continue;
+		found = look_up(high, low, slot_key(protocol, kind, length, in_use->ports[kind]));
+		if (found != NO_BINDING)
+			return found;
 	}
 	return NO_BINDING;
 }
 
 /* Looks under the lengths of one word of the bitmaps: 128 to 65, 64 to 1, and 0. */
-static __always_inline __u32 find_ipv6_word(
-	__u64 high, __u64 low, __u32 protocol, __u16 port, __u32 word)
+static __always_inline __u32 find_in_word(
+	__u32 family, __u64 high, __u64 low, __u32 protocol, __u16 port, __u32 word)
 {
-	struct candidates in_use = candidates(IPV6, protocol, port, word);
+	struct candidates in_use = candidates(family, protocol, port, word);
 	__u64 left = any_kind(&in_use);
 
 	for (int i = 0; i < 64 && left; i++, left &= left - 1) {
 		__u32 host_bits = lowest_bit(left);
 		__u64 bit = left & -left, mask = ~0ULL << host_bits;
-		struct ipv6_key key = {
-			.high = word == 0   ? high
+		__u32 found = look_up_kinds(&in_use, bit,
+			word == 0           ? high
 				: word == 1 ? high & mask
 					    : 0,
-			.low = word == 0 ? low & mask : 0,
-			.length = 128 - 64 * word - host_bits,
-		};
+			word == 0 ? low & mask : 0, protocol, 128 - 64 * word - host_bits);
 
-		LOOK_UP(ipv6, key, in_use, bit, protocol);
+		if (found != NO_BINDING)
+			return found;
 	}
 	return NO_BINDING;
 }
 
+static __always_inline __u32 find_ipv4(__u32 address, __u32 protocol, __u16 port)
+{
+	return find_in_word(IPV4, 0, 0xffffULL << 32 | address, protocol, port, 0);
+}
+
 static __always_inline __u32 find_ipv6(__u64 high, __u64 low, __u32 protocol, __u16 port)
 {
-	__u32 found = find_ipv6_word(high, low, protocol, port, 0);
+	__u32 found = find_in_word(IPV6, high, low, protocol, port, 0);
 
 	if (found == NO_BINDING)
-		found = find_ipv6_word(high, low, protocol, port, 1);
+		found = find_in_word(IPV6, high, low, protocol, port, 1);
 	if (found == NO_BINDING)
-		found = find_ipv6_word(high, low, protocol, port, 2);
+		found = find_in_word(IPV6, high, low, protocol, port, 2);
 	return found;
 }
 

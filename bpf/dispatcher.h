@@ -47,33 +47,56 @@ struct lengths {
 
 /* Tells whether a packet can match at all, before any lookup is paid for. The program's .bss. */
 struct gate {
+	__u32 slot_mask; /* one less than there are slots */
 	struct lengths lengths[FAMILIES][PROTOCOLS][PORT_KINDS];
 	__u32 ports[PROTOCOLS][PORTS];
 };
 
-/* Keys of the tables ipv4 and ipv6. Addresses are in host byte order and masked. */
-struct ipv4_key {
-	__u32 address;
-	__u16 port; /* of PORT_RANGE the class, of ALL_PORTS 0 */
-	__u8 length;
-	__u8 protocol_and_kind; /* PROTOCOL_AND_KIND() */
+/*
+ * The table of bindings: open addressing in an array, for an entry can then be added, moved to
+ * another destination and removed by one store into memory that the tools share, a packet reads a
+ * slot or two in a few nanoseconds, and a million entries are put in as fast as memory takes them
+ * (a kernel hash map costs 12 ns a lookup, and frees what it replaces for reuse at once, under the
+ * eyes of packets).
+ *
+ * An entry's slot is the first free one of its probes: h, h + 1, h + 3, h + 6, … with h =
+ * slot_hash(). Where the probes are used up, the table is too small and a larger one is made. What
+ * is removed stays a grave: its slot serves the same address again, or nobody; so a slot's address
+ * never changes under a reader, and `what` is all that has to be written at once. Addresses are
+ * inverted: those of a slot without one, all ones, are no packet's.
+ */
+#define MOST_PROBES 32
+
+struct slot {
+	__u64 what;     /* SLOT_EMPTY, SLOT_GRAVE, or slot_key() << 32 and a value */
+	__u64 not_high; /* the address inverted, in host byte order and masked; IPv4 mapped */
+	__u64 not_low;
+	__u64 unused; /* a slot never lies in two cache lines, nor in two pages */
 };
 
-struct ipv6_key {
-	__u64 high;
-	__u64 low;
-	__u16 port;
-	__u8 length;
-	__u8 protocol_and_kind;
-	__u32 zero; /* the key is compared byte by byte: no padding may be left to chance */
-};
+#define SLOT_EMPTY 0ULL
+#define SLOT_GRAVE 1ULL
 
-#define PROTOCOL_AND_KIND(protocol, kind) ((protocol)*PORT_KINDS + (kind))
-
-/* A value of ipv4 and ipv6: which destination, 0 to MAX_DESTINATIONS - 1, and a mark. */
+/* The value: which destination, 0 to MAX_DESTINATIONS - 1, and a mark. */
 #define DESTINATION 0x0ffffU
 #define BY_HAND     0x10000U /* the administrator bound this one; others may have, too */
 typedef __u32 destination_id;
+
+/* What of an entry isn't its address; never 0. The port is a range's class, or 0 for ALL_PORTS. */
+static inline __u32 slot_key(__u32 protocol, __u32 kind, __u32 length, __u32 port)
+{
+	return (protocol * PORT_KINDS + kind + 1) << 24 | length << 16 | port;
+}
+
+static inline __u32 slot_hash(__u64 high, __u64 low, __u32 key)
+{
+	__u64 hash = low ^ high * 0x9e3779b97f4a7c15ULL;
+
+	hash ^= key * 0xff51afd7ed558ccdULL;
+	hash ^= hash >> 32;
+	hash *= 0xc4ceb9fe1a85ec53ULL;
+	return hash >> 32;
+}
 
 /* Per CPU and destination. */
 struct counters {
@@ -127,11 +150,12 @@ struct ledger {
 	__u32 abi;      /* first in every ABI */
 	__u32 changing; /* a change is under way; found set, its author died: derive the tables anew
 			 */
-	__u64 loaded_at;         /* CLOCK_REALTIME, seconds */
-	__u32 binding_count;     /* what the administrator bound, … */
-	__u32 range_count;       /* … of it, ranges: these stand in `claims` */
-	__u32 claim_count;       /* what units bound */
-	__u32 entries[FAMILIES]; /* of ipv4 and ipv6 */
+	__u64 loaded_at;     /* CLOCK_REALTIME, seconds */
+	__u32 binding_count; /* what the administrator bound, … */
+	__u32 range_count;   /* … of it, ranges: these stand in `claims` */
+	__u32 claim_count;   /* what units bound */
+	__u32 entries;       /* in `slots` */
+	__u32 graves;
 	__u32 length_uses[FAMILIES][PROTOCOLS][PORT_KINDS][129]; /* entries, by prefix length */
 	__u32 destination_uses[MAX_DESTINATIONS]; /* distinct bindings that lead there */
 };

@@ -15,9 +15,9 @@
 /* With more ranges than this, a new generation is made sooner than one range put among them. */
 #define MOST_RANGES_IN_PLACE 4096
 
-int bindings_list(const struct dispatcher *d, struct bound **ret, size_t *ret_count)
+int bindings_list(struct dispatcher *d, struct bound **ret, size_t *ret_count)
 {
-	return truth_read(&d->now, WHOLE_TRUTH, ret, ret_count);
+	return truth_read(d, WHOLE_TRUTH, ret, ret_count);
 }
 
 /*
@@ -28,7 +28,7 @@ static int rebuild(struct dispatcher *d, const uint32_t room[SIZED_MAPS])
 {
 	_cleanup_(freep) struct bound *list = NULL;
 	size_t count;
-	int r = truth_read(&d->now, WHOLE_TRUTH, &list, &count);
+	int r = truth_read(d, WHOLE_TRUTH, &list, &count);
 
 	return r < 0 ? r : truth_put(d, list, count, room, NULL);
 }
@@ -44,7 +44,7 @@ static int release_idle_owners(struct dispatcher *d)
 	_cleanup_(freep) bool *busy = calloc(MAX_OWNERS + 1, sizeof(*busy));
 	_cleanup_(freep) struct bound *list = NULL;
 	size_t count;
-	int r = truth_read(&d->now, CLAIMS, &list, &count);
+	int r = truth_read(d, CLAIMS, &list, &count);
 
 	if (r < 0)
 		return r;
@@ -133,35 +133,46 @@ static void count_change(struct dispatcher *d, const struct change *change)
 	}
 }
 
-/* Sees to it that what comes has room, in a generation with larger tables if need be. */
+/*
+ * Sees to it that what comes has room, in a generation with larger tables if need be, or with the
+ * same and without graves: with some more room than it takes, not to be here again at once.
+ */
 static int make_room(struct dispatcher *d, const struct change *change)
 {
-	uint32_t room[SIZED_MAPS], tables[FAMILIES];
-	bool enough = true;
+	const struct ledger *ledger = d->now.ledger;
+	uint32_t additions = (uint32_t)change->plan.addition_count, claims = 0;
+	uint32_t room[SIZED_MAPS];
 
-	plan_room(&d->now, &change->plan, tables);
-	room[MAP_IPV4] = tables[IPV4];
-	room[MAP_IPV6] = tables[IPV6];
-	room[MAP_CLAIMS] = d->now.ledger->range_count + d->now.ledger->claim_count;
 	for (size_t i = 0; i < change->claim_count; i++)
-		room[MAP_CLAIMS] += change->claims[i].last == NOWHERE;
-	for (enum map map = 0; map < SIZED_MAPS; map++) {
-		if (room[map] > d->now.capacity[map])
-			enough = false;
-		else
-			room[map] = d->now.capacity[map];
-	}
-	return enough ? 0 : rebuild(d, room);
+		claims += change->claims[i].last == NOWHERE;
+	room[MAP_SLOTS] = ledger->entries + additions;
+	room[MAP_CLAIMS] = ledger->range_count + ledger->claim_count + claims;
+	if (room[MAP_SLOTS] + ledger->graves <= d->now.capacity[MAP_SLOTS] &&
+		room[MAP_CLAIMS] <= d->now.capacity[MAP_CLAIMS])
+		return 0;
+	for (enum map map = 0; map < SIZED_MAPS; map++)
+		room[map] += room[map] / 4;
+	return rebuild(d, room);
 }
 
-/* The truth as it was, and if packets saw anything of the change, the tables as they were, too. */
-static void undo(struct dispatcher *d, const struct change *change, bool touched)
+/*
+ * The truth as it was, and if packets saw anything of the change, the tables as they were, too,
+ * perhaps with more room than before.
+ */
+static bool undo(struct dispatcher *d, const struct change *change, bool touched, bool enlarge)
 {
+	uint32_t room[SIZED_MAPS];
+
+	memcpy(room, d->now.capacity, sizeof(room));
+	if (enlarge)
+		room[MAP_SLOTS] = 2 * room[MAP_SLOTS];
 	if (claims_take_back(&d->now, change->claims, change->claim_count) == 0 &&
-		(!touched || rebuild(d, d->now.capacity) == 0))
+		(!touched || rebuild(d, room) == 0)) {
 		d->now.ledger->changing = 0;
-	else
-		warn("the change is half done: the next command that changes something mends it");
+		return true;
+	}
+	warn("the change is half done: the next command that changes something mends it");
+	return false;
 }
 
 /*
@@ -180,16 +191,19 @@ static int change_make(struct dispatcher *d, const struct change *change)
 		d->now.ledger->changing = 0;
 		return fail(r, "cannot change the bindings: %m: nothing was changed");
 	}
-	if (change->needs_generation || !plan_fits_in_place(&change->plan)) {
+	if (change->needs_generation) {
 		r = rebuild(d, d->now.capacity);
 		if (r < 0)
-			undo(d, change, false);
+			undo(d, change, false, false);
 		return r;
 	}
 	r = plan_carry_out(&d->now, &change->plan);
+	/* By misfortune an entry's probes may all be taken: in a larger table they aren't. */
+	if (r == -ENOSPC && undo(d, change, true, true))
+		return change_make(d, change);
 	if (r < 0) {
 		fail(r, "cannot change the bindings: %m");
-		undo(d, change, true);
+		undo(d, change, true, false);
 		return r;
 	}
 	count_change(d, change);
@@ -261,7 +275,7 @@ static int add_step(struct change *change, const struct step *step)
 }
 
 /* Who else has bound this under another label? */
-static int check_others(const struct dispatcher *d, const struct bound *wanted)
+static int check_others(struct dispatcher *d, const struct bound *wanted)
 {
 	_cleanup_(freep) struct bound *claims = NULL;
 	const struct bound *other;
@@ -270,7 +284,7 @@ static int check_others(const struct dispatcher *d, const struct bound *wanted)
 
 	if (d->now.ledger->claim_count == 0)
 		return 0;
-	r = truth_read(&d->now, CLAIMS, &claims, &count);
+	r = truth_read(d, CLAIMS, &claims, &count);
 	if (r < 0)
 		return r;
 	other = bound_find(claims, count, &wanted->key);
@@ -344,7 +358,7 @@ static int change_range(struct dispatcher *d, const struct bound *wanted)
 	destination_id last, next;
 	struct conflict conflict;
 	size_t claim_count, count = 0;
-	int r = truth_read(&d->now, CLAIMS, &claims, &claim_count);
+	int r = truth_read(d, CLAIMS, &claims, &claim_count);
 
 	if (r < 0)
 		return r;
@@ -463,7 +477,7 @@ int bindings_unbind(struct dispatcher *d, const struct binding *binding)
 	if (last != NOWHERE && is_range(&gone.key))
 		return change_range(d, &gone);
 	if (d->now.ledger->claim_count) {
-		r = truth_read(&d->now, CLAIMS, &claims, &count);
+		r = truth_read(d, CLAIMS, &claims, &count);
 		if (r < 0)
 			return r;
 		others = bound_find(claims, count, &gone.key);
@@ -685,7 +699,7 @@ static int sync_change(struct sync *sync)
 int bindings_sync(struct dispatcher *d, struct unit_bindings *units, size_t unit_count)
 {
 	_cleanup_(sync_free) struct sync sync = {.d = d, .units = units, .unit_count = unit_count};
-	int r = truth_read(&d->now, CLAIMS, &sync.claims, &sync.claim_count);
+	int r = truth_read(d, CLAIMS, &sync.claims, &sync.claim_count);
 
 	if (r < 0)
 		return r;
@@ -862,7 +876,7 @@ int bindings_replace(struct dispatcher *d, const struct labelled *bindings, size
 {
 	_cleanup_(freep) struct bound *truth = NULL, *list = NULL;
 	size_t truth_count, last_count, unit_count;
-	int r = truth_read(&d->now, WHOLE_TRUTH, &truth, &truth_count);
+	int r = truth_read(d, WHOLE_TRUTH, &truth, &truth_count);
 
 	*ret = (struct replacement){};
 	if (r < 0)

@@ -79,6 +79,6 @@ int bindings_sync(struct dispatcher *dispatcher, struct unit_bindings *units, si
  * All bindings of all owners in the order of precedence, those of the same selector side by side
  * (the key's owner tells them apart, the administrator's is first). The caller frees the array.
  */
-int bindings_list(const struct dispatcher *dispatcher, struct bound **ret, size_t *ret_count);
+int bindings_list(struct dispatcher *dispatcher, struct bound **ret, size_t *ret_count);
 
 const char *owner_name(const struct dispatcher *dispatcher, uint16_t owner);

@@ -28,8 +28,7 @@
 
 /* The names of the maps in the program, which are those of their pins but for the gate's. */
 static const char *const map_names[MAPS] = {
-	[MAP_IPV4] = "ipv4",
-	[MAP_IPV6] = "ipv6",
+	[MAP_SLOTS] = "slots",
 	[MAP_CLAIMS] = "claims",
 	[MAP_GATE] = ".bss",
 	[MAP_LEDGER] = "ledger",
@@ -134,6 +133,9 @@ static int generation_map(struct generation *g, bool writable)
 				-errno, "cannot examine the dispatcher's %s: %m", pin_name(map));
 		g->capacity[map] = info.max_entries;
 	}
+	g->capacity[MAP_SLOTS] /= SLOTS_PER_ENTRY;
+	if (writable)
+		g->gate->slot_mask = g->capacity[MAP_SLOTS] * SLOTS_PER_ENTRY - 1;
 	return 0;
 }
 
@@ -169,7 +171,9 @@ static int generation_prepare(struct dispatcher_bpf *skeleton, const struct gene
 		int r = 0;
 
 		if (i < SIZED_MAPS)
-			r = bpf_map__set_max_entries(map, round_up(capacity ? capacity[i] : 0));
+			r = bpf_map__set_max_entries(map,
+				round_up(capacity ? capacity[i] : 0) *
+					(i == MAP_SLOTS ? SLOTS_PER_ENTRY : 1));
 		else if (last && i >= MAP_SOCKETS)
 			r = bpf_map__reuse_fd(map, last->maps[i]);
 		if (r < 0)

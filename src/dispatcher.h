@@ -22,8 +22,7 @@
 
 enum map {
 	/* Sized to need: a full one is replaced together with its generation. */
-	MAP_IPV4,
-	MAP_IPV6,
+	MAP_SLOTS,
 	MAP_CLAIMS,
 	SIZED_MAPS,
 	/* Made anew with each generation. */
@@ -38,12 +37,15 @@ enum map {
 	MAPS,
 };
 
+#define SLOTS_PER_ENTRY 2 /* so many slots has a table for each entry that it can hold */
+
 struct generation {
 	int program;
 	int maps[MAPS];
 	uint32_t capacity[SIZED_MAPS]; /* how many entries these maps can hold */
 
 	/* The maps that are memory: shared with the kernel, or copies if opened for reading. */
+	struct slot *slots;          /* while the whole table is gone through; else NULL */
 	struct gate *gate;           /* not opened for reading */
 	struct port_uses *port_uses; /* nor this */
 	struct ledger *ledger;

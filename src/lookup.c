@@ -7,12 +7,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "cleanup.h"
 
 #define WORD_BITS  64
-#define FILL_CHUNK 131072U /* entries per system call */
-#define READ_CHUNK 65536U
+#define PAGE_SIZE  4096U
+#define READ_CHUNK 65536U /* slots per system call */
 
 struct selector selector_of_key(const struct binding_key *key)
 {
@@ -57,48 +58,97 @@ struct place place_of_selector(const struct selector *selector)
 		kind == ONE_PORT ? selector->ports.low : 0);
 }
 
-static struct ipv4_key ipv4_key(const struct place *place)
-{
-	uint32_t address;
+/*
+ * Slots.
+ */
 
-	memcpy(&address, &place->prefix.address.s6_addr[12], sizeof(address));
-	return (struct ipv4_key){
-		.address = be32toh(address),
-		.port = place->port,
-		.length = (uint8_t)prefix_written_length(&place->prefix),
-		.protocol_and_kind = PROTOCOL_AND_KIND(place->protocol, place->kind),
-	};
-}
+/* What a place is in the table. */
+struct slot_address {
+	uint64_t high, low;
+	uint32_t key;
+};
 
-static struct ipv6_key ipv6_key(const struct place *place)
+static struct slot_address slot_address(const struct place *place)
 {
 	uint64_t halves[2];
 
 	memcpy(halves, &place->prefix.address, sizeof(halves));
-	return (struct ipv6_key){
+	return (struct slot_address){
 		.high = be64toh(halves[0]),
 		.low = be64toh(halves[1]),
-		.port = place->port,
-		.length = place->prefix.length,
-		.protocol_and_kind = PROTOCOL_AND_KIND(place->protocol, place->kind),
+		.key = slot_key(place->protocol, place->kind, place->prefix.length, place->port),
 	};
 }
 
-/* The key of a place, of either family. */
-union table_key {
-	struct ipv4_key ipv4;
-	struct ipv6_key ipv6;
+static bool slot_has_address(const struct slot *slot, const struct slot_address *address)
+{
+	return slot->not_high == ~address->high && slot->not_low == ~address->low;
+}
+
+/*
+ * Goes through the slots that an entry may be in. Memory of the table is mapped page by page: at a
+ * million bindings, mapping all of it would take longer than all else that a small change does.
+ */
+struct probes {
+	struct generation *g;
+	uint32_t index;
+	uint32_t count;
+	struct slot *page;
+	uint32_t page_number;
+	int error;
 };
 
-static int table_and_key(
-	const struct generation *g, const struct place *place, union table_key *ret_key)
+static void probes_end(struct probes *probes)
 {
-	if (prefix_family(&place->prefix) == IPV4) {
-		ret_key->ipv4 = ipv4_key(place);
-		return g->maps[MAP_IPV4];
+	if (probes->page)
+		munmap(probes->page, PAGE_SIZE);
+}
+
+static struct probes probes_begin(struct generation *g, const struct slot_address *address)
+{
+	return (struct probes){
+		.g = g, .index = slot_hash(address->high, address->low, address->key)};
+}
+
+static struct slot *slot_in_page(struct probes *probes, uint32_t index)
+{
+	uint32_t per_page = PAGE_SIZE / sizeof(struct slot), page = index / per_page;
+
+	if (!probes->page || probes->page_number != page) {
+		void *memory = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+			probes->g->maps[MAP_SLOTS], (off_t)page * PAGE_SIZE);
+
+		if (memory == MAP_FAILED) {
+			probes->error = -errno;
+			return NULL;
+		}
+		probes_end(probes);
+		probes->page = memory;
+		probes->page_number = page;
 	}
-	ret_key->ipv6 = ipv6_key(place);
-	return g->maps[MAP_IPV6];
+	return &probes->page[index % per_page];
+}
+
+/* The next one, or NULL where they are used up (or an error is noted). */
+static struct slot *probes_next(struct probes *probes)
+{
+	uint32_t index = probes->index & probes->g->gate->slot_mask;
+
+	if (probes->count == MOST_PROBES)
+		return NULL;
+	probes->index += ++probes->count;
+	return probes->g->slots ? &probes->g->slots[index] : slot_in_page(probes, index);
+}
+
+/* Where an entry stands; NULL, with an error or without one, where it doesn't. */
+static struct slot *probes_find(struct probes *probes, const struct slot_address *address)
+{
+	struct slot *slot;
+
+	while ((slot = probes_next(probes)) && slot->what != SLOT_EMPTY)
+		if (slot->what >> 32 == address->key && slot_has_address(slot, address))
+			return slot;
+	return NULL;
 }
 
 /*
@@ -131,7 +181,7 @@ static void count(struct generation *g, const struct place *place)
 	uint64_t bit;
 	__u64 *word = length_word(g, place, &bit);
 
-	g->ledger->entries[prefix_family(&place->prefix)]++;
+	g->ledger->entries++;
 	if (place->kind == ONE_PORT && (*bindings_of_port(g, place))++ == 0)
 		__atomic_fetch_or(&g->gate->ports[place->protocol][place->port], PORT_IN_USE,
 			__ATOMIC_RELEASE);
@@ -150,7 +200,7 @@ static void uncount(struct generation *g, const struct place *place)
 	if (place->kind == ONE_PORT && --*bindings_of_port(g, place) == 0)
 		__atomic_fetch_and(&g->gate->ports[place->protocol][place->port], ~PORT_IN_USE,
 			__ATOMIC_RELEASE);
-	g->ledger->entries[prefix_family(&place->prefix)]--;
+	g->ledger->entries--;
 }
 
 void lookup_set_class(
@@ -164,44 +214,68 @@ void lookup_set_class(
 }
 
 /*
- * Single entries.
+ * Entries. One store into `what` makes each change.
  */
+
+static void slot_store(struct slot *slot, uint64_t what)
+{
+	__atomic_store_n(&slot->what, what, __ATOMIC_RELEASE);
+}
 
 int lookup_get(const struct generation *g, const struct place *place, uint32_t *ret)
 {
-	union table_key key;
-	int table = table_and_key(g, place, &key);
+	struct slot_address address = slot_address(place);
+	_cleanup_(probes_end) struct probes probes = probes_begin((struct generation *)g, &address);
+	const struct slot *slot = probes_find(&probes, &address);
 
-	return bpf_map_lookup_elem(table, &key, ret) < 0 ? -errno : 0;
+	if (!slot)
+		return probes.error ?: -ENOENT;
+	*ret = (uint32_t)slot->what;
+	return 0;
 }
 
 static int entry_add(struct generation *g, const struct table_entry *entry)
 {
-	union table_key key;
-	int table = table_and_key(g, &entry->place, &key);
+	struct slot_address address = slot_address(&entry->place);
+	_cleanup_(probes_end) struct probes probes = probes_begin(g, &address);
+	struct slot *slot;
 
-	if (bpf_map_update_elem(table, &key, &entry->value, BPF_NOEXIST) < 0)
-		return -errno;
+	do
+		slot = probes_next(&probes);
+	while (slot && slot->what != SLOT_EMPTY &&
+		!(slot->what == SLOT_GRAVE && slot_has_address(slot, &address)));
+	if (!slot)
+		return probes.error ?: -ENOSPC;
+	if (slot->what == SLOT_GRAVE)
+		g->ledger->graves--;
+	slot->not_high = ~address.high;
+	slot->not_low = ~address.low;
+	slot_store(slot, (uint64_t)address.key << 32 | entry->value);
 	count(g, &entry->place);
 	return 0;
 }
 
-static int entry_move(struct generation *g, const struct table_entry *entry)
+/* Stores what there is to be said of an entry that stands in the table. */
+static int entry_store(struct generation *g, const struct place *place, uint64_t what)
 {
-	union table_key key;
-	int table = table_and_key(g, &entry->place, &key);
+	struct slot_address address = slot_address(place);
+	_cleanup_(probes_end) struct probes probes = probes_begin(g, &address);
+	struct slot *slot = probes_find(&probes, &address);
 
-	return bpf_map_update_elem(table, &key, &entry->value, BPF_EXIST) < 0 ? -errno : 0;
+	if (!slot)
+		return probes.error ?: -ENOENT;
+	slot_store(slot, what == SLOT_GRAVE ? what : (uint64_t)address.key << 32 | what);
+	return 0;
 }
 
-static int entry_remove(struct generation *g, const struct table_entry *entry)
+static int entry_remove(struct generation *g, const struct place *place)
 {
-	union table_key key;
-	int table = table_and_key(g, &entry->place, &key);
+	int r = entry_store(g, place, SLOT_GRAVE);
 
-	if (bpf_map_delete_elem(table, &key) < 0)
-		return -errno;
-	uncount(g, &entry->place);
+	if (r < 0)
+		return r;
+	uncount(g, place);
+	g->ledger->graves++;
 	return 0;
 }
 
@@ -209,143 +283,114 @@ static int entry_remove(struct generation *g, const struct table_entry *entry)
  * Whole tables.
  */
 
-/* The keys and values for one table, put in by the chunk. */
-struct filler {
-	int table;
-	size_t key_size;
-	char *keys;
-	uint32_t *values;
-	uint32_t count;
-};
-
-static void filler_free(struct filler *filler)
+static size_t slot_count(const struct generation *g)
 {
-	free(filler->keys);
-	free(filler->values);
+	return (size_t)g->capacity[MAP_SLOTS] * SLOTS_PER_ENTRY;
 }
 
-static int filler_init(struct filler *filler, int table, size_t key_size)
+static void unmap_slots(struct generation *g)
 {
-	*filler = (struct filler){
-		.table = table,
-		.key_size = key_size,
-		.keys = malloc(FILL_CHUNK * key_size),
-		.values = malloc(FILL_CHUNK * sizeof(*filler->values)),
-	};
-	return filler->keys && filler->values ? 0 : -ENOMEM;
+	munmap(g->slots, slot_count(g) * sizeof(struct slot));
+	g->slots = NULL;
 }
 
-static int filler_flush(struct filler *filler)
+static int map_slots(struct generation *g)
 {
-	LIBBPF_OPTS(bpf_map_batch_opts, options, .elem_flags = BPF_ANY);
-	uint32_t inserted = filler->count;
+	void *memory = mmap(NULL, slot_count(g) * sizeof(struct slot), PROT_READ | PROT_WRITE,
+		MAP_SHARED, g->maps[MAP_SLOTS], 0);
 
-	if (filler->count == 0)
-		return 0;
-	filler->count = 0;
-	return bpf_map_update_batch(
-		       filler->table, filler->keys, filler->values, &inserted, &options) < 0
-		? -errno
-		: 0;
-}
-
-static int filler_put(struct filler *filler, const void *key, uint32_t value)
-{
-	memcpy(filler->keys + filler->count * filler->key_size, key, filler->key_size);
-	filler->values[filler->count++] = value;
-	return filler->count == FILL_CHUNK ? filler_flush(filler) : 0;
+	if (memory == MAP_FAILED)
+		return -errno;
+	g->slots = memory;
+	return 0;
 }
 
 int lookup_fill(struct generation *g, const struct table_entry *entries, size_t entry_count,
 	progress_report *progress)
 {
-	_cleanup_(filler_free) struct filler ipv4 = {}, ipv6 = {};
-	int r = filler_init(&ipv4, g->maps[MAP_IPV4], sizeof(struct ipv4_key));
+	int r = map_slots(g);
 
-	if (r == 0)
-		r = filler_init(&ipv6, g->maps[MAP_IPV6], sizeof(struct ipv6_key));
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < entry_count && r == 0; i++) {
-		union table_key key;
-		int table = table_and_key(g, &entries[i].place, &key);
-
-		r = filler_put(table == ipv4.table ? &ipv4 : &ipv6, &key, entries[i].value);
-		count(g, &entries[i].place);
-		if (progress && i % FILL_CHUNK == 0)
+		r = entry_add(g, &entries[i]);
+		if (progress && i % READ_CHUNK == 0)
 			progress((double)i / (double)entry_count);
 	}
-	if (r == 0)
-		r = filler_flush(&ipv4);
-	return r < 0 ? r : filler_flush(&ipv6);
+	unmap_slots(g);
+	return r;
 }
 
-/* What the administrator bound to one port or to all: the key of an entry as that of a binding. */
-static struct bound bound_of_ipv4(const struct ipv4_key *key, uint32_t value)
+/* What the administrator bound to one port or to all, as a binding. */
+static struct bound bound_of_slot(const struct slot *slot)
 {
-	bool all = key->protocol_and_kind % PORT_KINDS == ALL_PORTS;
-	uint32_t address = htobe32(key->address);
+	uint64_t halves[2] = {htobe64(~slot->not_high), htobe64(~slot->not_low)};
+	uint32_t key = (uint32_t)(slot->what >> 32), kinds = (key >> 24) - 1;
+	bool all = kinds % PORT_KINDS == ALL_PORTS;
 	struct bound bound = {
-		.key = {.address = {[10] = 0xff, [11] = 0xff},
-			.prefix_length = (uint8_t)(96 + key->length),
-			.protocol = key->protocol_and_kind / PORT_KINDS,
-			.port_low = all ? all_ports.low : key->port,
-			.port_high = all ? all_ports.high : key->port},
-		.destination = value & DESTINATION,
-	};
-
-	memcpy(&bound.key.address[12], &address, sizeof(address));
-	return bound;
-}
-
-static struct bound bound_of_ipv6(const struct ipv6_key *key, uint32_t value)
-{
-	bool all = key->protocol_and_kind % PORT_KINDS == ALL_PORTS;
-	uint64_t halves[2] = {htobe64(key->high), htobe64(key->low)};
-	struct bound bound = {
-		.key = {.prefix_length = key->length,
-			.protocol = key->protocol_and_kind / PORT_KINDS,
-			.port_low = all ? all_ports.low : key->port,
-			.port_high = all ? all_ports.high : key->port},
-		.destination = value & DESTINATION,
+		.key = {.prefix_length = (uint8_t)(key >> 16),
+			.protocol = (uint8_t)(kinds / PORT_KINDS),
+			.port_low = all ? all_ports.low : (uint16_t)key,
+			.port_high = all ? all_ports.high : (uint16_t)key},
+		.destination = slot->what & DESTINATION,
 	};
 
 	memcpy(bound.key.address, halves, sizeof(halves));
 	return bound;
 }
 
-int lookup_read_by_hand(const struct generation *g, uint8_t family, struct bound *list, size_t room,
-	size_t *ret_count)
+static int take_by_hand(
+	const struct slot *slots, size_t count, struct bound *list, size_t room, size_t *list_count)
 {
-	_cleanup_(freep) union table_key *keys = calloc(READ_CHUNK, sizeof(*keys));
-	_cleanup_(freep) uint32_t *values = calloc(READ_CHUNK, sizeof(*values));
-	const struct ipv4_key *ipv4 = (const void *)keys;
-	const struct ipv6_key *ipv6 = (const void *)keys;
-	int table = g->maps[family == IPV4 ? MAP_IPV4 : MAP_IPV6];
+	for (size_t i = 0; i < count; i++) {
+		if (!(slots[i].what >> 32) || !(slots[i].what & BY_HAND))
+			continue;
+		if (*list_count == room)
+			return -EOVERFLOW;
+		list[(*list_count)++] = bound_of_slot(&slots[i]);
+	}
+	return 0;
+}
+
+/* Whoever only reads can't map the memory: the kernel copies it. */
+static int read_slots(
+	const struct generation *g, struct bound *list, size_t room, size_t *list_count)
+{
+	_cleanup_(freep) struct slot *slots = calloc(READ_CHUNK, sizeof(*slots));
+	_cleanup_(freep) uint32_t *keys = calloc(READ_CHUNK, sizeof(*keys));
 	bool first = true, last = false;
 	uint32_t position = 0;
+	int r = slots && keys ? 0 : -ENOMEM;
 
-	*ret_count = 0;
-	if (!keys || !values)
-		return -ENOMEM;
-	while (!last) {
+	while (!last && r == 0) {
 		uint32_t got = READ_CHUNK;
 
-		if (bpf_map_lookup_batch(table, first ? NULL : &position, &position, keys, values,
-			    &got, NULL) < 0) {
+		if (bpf_map_lookup_batch(g->maps[MAP_SLOTS], first ? NULL : &position, &position,
+			    keys, slots, &got, NULL) < 0) {
 			if (errno != ENOENT)
 				return -errno;
 			last = true;
 		}
 		first = false;
-		for (uint32_t i = 0; i < got; i++) {
-			if (!(values[i] & BY_HAND))
-				continue;
-			if (*ret_count == room)
-				return -EOVERFLOW;
-			list[(*ret_count)++] = family == IPV4 ? bound_of_ipv4(&ipv4[i], values[i])
-							      : bound_of_ipv6(&ipv6[i], values[i]);
-		}
+		r = take_by_hand(slots, got, list, room, list_count);
 	}
-	return 0;
+	return r;
+}
+
+int lookup_read_by_hand(
+	struct generation *g, bool writable, struct bound *list, size_t room, size_t *ret_count)
+{
+	int r;
+
+	*ret_count = 0;
+	if (!writable)
+		return read_slots(g, list, room, ret_count);
+	r = map_slots(g);
+	if (r < 0)
+		return r;
+	r = take_by_hand(g->slots, slot_count(g), list, room, ret_count);
+	unmap_slots(g);
+	return r;
 }
 
 /*
@@ -443,24 +488,10 @@ void plan_settle(struct plan *plan)
 	plan->removal_count = entries_unique(plan->removals, plan->removal_count);
 }
 
-bool plan_fits_in_place(const struct plan *plan)
-{
-	return plan->move_count <= 1;
-}
-
-void plan_room(const struct generation *g, const struct plan *plan, uint32_t ret[FAMILIES])
-{
-	for (uint8_t family = 0; family < FAMILIES; family++)
-		ret[family] = g->ledger->entries[family];
-	for (size_t i = 0; i < plan->addition_count; i++)
-		ret[prefix_family(&plan->additions[i].place.prefix)]++;
-}
-
 /*
  * What comes goes first: until its bits in the gate are set, or its class is given to ports, no
  * packet looks for it, or it wins by being there. Entries that go are not looked for any more once
- * no packet is under way that read their class before the ports got another one. Removals come
- * last, so that no entry is put into memory that one of them had.
+ * no packet is under way that read their class before the ports got another one.
  */
 int plan_carry_out(struct generation *g, const struct plan *plan)
 {
@@ -474,11 +505,11 @@ int plan_carry_out(struct generation *g, const struct plan *plan)
 		lookup_set_class(g, relabel->protocol, relabel->low, relabel->high, relabel->class);
 	}
 	for (size_t i = 0; i < plan->move_count && r == 0; i++)
-		r = entry_move(g, &plan->moves[i]);
+		r = entry_store(g, &plan->moves[i].place, plan->moves[i].value);
 	if (r == 0 && plan->relabel_count && plan->removal_count)
 		dispatcher_wait_for_packets();
 	for (size_t i = 0; i < plan->removal_count && r == 0; i++)
-		r = entry_remove(g, &plan->removals[i]);
+		r = entry_remove(g, &plan->removals[i].place);
 	if (plan->move_count || plan->removal_count)
 		dispatcher_wait_for_packets();
 	return r;

@@ -46,13 +46,14 @@ int lookup_get(const struct generation *g, const struct place *place, uint32_t *
 /* Is told now and then what share of a long work is done, 0 to 1. May be NULL. */
 typedef void progress_report(double share);
 
-/* Fills a generation's tables with entries whose places are all different. */
+/* Puts entries, whose places are all different, into a new generation's table. -ENOSPC: too small.
+ */
 int lookup_fill(struct generation *g, const struct table_entry *entries, size_t count,
 	progress_report *progress);
 
-/* Reads all entries of a family's table that are marked BY_HAND: at most `room` of them. */
-int lookup_read_by_hand(const struct generation *g, uint8_t family, struct bound *list, size_t room,
-	size_t *ret_count);
+/* Reads all entries that are marked BY_HAND: at most `room` of them. */
+int lookup_read_by_hand(
+	struct generation *g, bool writable, struct bound *list, size_t room, size_t *ret_count);
 
 /* Gives the ports from low to high a class; 0 takes it from them. */
 void lookup_set_class(
@@ -86,17 +87,8 @@ int plan_relabel(struct plan *plan, uint8_t protocol, uint16_t low, uint16_t hig
 void plan_settle(struct plan *plan); /* drops what is there twice */
 
 /*
- * Can the plan be carried out in place? Not where several entries move: the kernel gives the memory
- * of the one to the next at once, under the eyes of packets that still read it.
- */
-bool plan_fits_in_place(const struct plan *plan);
-
-/* The most entries that each family's table has on the way. */
-void plan_room(const struct generation *g, const struct plan *plan, uint32_t ret[FAMILIES]);
-
-/*
  * Carries a plan out in place, in an order in which each packet meets what was or what will be, and
  * waits until none is under way that could have seen what is gone. On an error what was done so far
- * stays: then the tables have to be made anew.
+ * stays: then the tables have to be made anew. -ENOSPC: the table has no slot for an entry.
  */
 int plan_carry_out(struct generation *g, const struct plan *plan);

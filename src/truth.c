@@ -242,24 +242,20 @@ static int claims_read(const struct generation *g, struct bound *list, size_t ro
 	return 0;
 }
 
-int truth_read(const struct generation *g, enum truth what, struct bound **ret, size_t *ret_count)
+int truth_read(struct dispatcher *d, enum truth what, struct bound **ret, size_t *ret_count)
 {
+	const struct generation *g = &d->now;
 	size_t room = g->capacity[MAP_CLAIMS], count = 0;
 	_cleanup_(freep) struct bound *list = NULL;
 	int r = 0;
 
 	if (what & BY_HAND_IN_TABLES)
-		room += (size_t)g->capacity[MAP_IPV4] + g->capacity[MAP_IPV6];
+		room += g->capacity[MAP_SLOTS] * SLOTS_PER_ENTRY;
 	list = calloc(room + 1, sizeof(*list));
 	if (!list)
 		return fail(-ENOMEM, "cannot read the bindings: %m");
-	for (uint8_t family = 0; family < FAMILIES && r == 0 && what & BY_HAND_IN_TABLES;
-		family++) {
-		size_t got = 0;
-
-		r = lookup_read_by_hand(g, family, list + count, room - count, &got);
-		count += got;
-	}
+	if (what & BY_HAND_IN_TABLES)
+		r = lookup_read_by_hand(&d->now, d->writable, list, room, &count);
 	/* The ledger knows whether there are any; but not what a tool left half done. */
 	if (r == 0 && (g->ledger->range_count || g->ledger->claim_count || g->ledger->changing))
 		r = claims_read(g, list, room, &count);
@@ -398,14 +394,8 @@ static int derive(const struct bound *list, size_t count, struct derived *ret)
 
 static void derived_room(const struct derived *derived, uint32_t room[SIZED_MAPS])
 {
-	const struct table_entry *const entries[] = {derived->entries, derived->layout.entries};
-	const size_t counts[] = {derived->entry_count, derived->layout.count};
-
-	for (int i = 0; i < 2; i++)
-		for (size_t j = 0; j < counts[i]; j++)
-			room[prefix_family(&entries[i][j].place.prefix) == IPV4 ? MAP_IPV4
-										: MAP_IPV6]++;
-	room[MAP_CLAIMS] += derived->claim_count;
+	room[MAP_SLOTS] = (uint32_t)(derived->entry_count + derived->layout.count);
+	room[MAP_CLAIMS] = derived->claim_count;
 }
 
 static void count_bindings(struct generation *g, const struct bound *list, size_t count)
@@ -438,6 +428,22 @@ static int fill(struct generation *g, const struct derived *derived, progress_re
 	return r;
 }
 
+/* A generation with all of it; -ENOSPC, unsaid, where the table turns out to be too small. */
+static int make_generation(const struct dispatcher *d, const struct bound *list, size_t count,
+	const struct derived *derived, const uint32_t room[SIZED_MAPS], progress_report *progress,
+	struct generation *ret)
+{
+	int r = generation_create(&d->now, room, ret);
+
+	if (r < 0)
+		return r;
+	count_bindings(ret, list, count);
+	r = fill(ret, derived, progress);
+	if (r == 0 || r == -ENOSPC)
+		return r;
+	return fail(r, "cannot fill the tables for %zu bindings: %m: nothing was changed", count);
+}
+
 int truth_put(struct dispatcher *d, const struct bound *list, size_t count,
 	const uint32_t room[SIZED_MAPS], progress_report *progress)
 {
@@ -456,14 +462,14 @@ int truth_put(struct dispatcher *d, const struct bound *list, size_t count,
 	for (enum map map = 0; map < SIZED_MAPS; map++)
 		if (room && room[map] > needed[map])
 			needed[map] = room[map];
-	r = generation_create(&d->now, needed, &next);
+	/* By misfortune an entry's probes may all be taken: in a larger table they aren't. */
+	while ((r = make_generation(d, list, count, &derived, needed, progress, &next)) ==
+		-ENOSPC) {
+		generation_free(&next);
+		needed[MAP_SLOTS] = 2 * needed[MAP_SLOTS] + 1;
+	}
 	if (r < 0)
 		return r;
-	count_bindings(&next, list, count);
-	r = fill(&next, &derived, progress);
-	if (r < 0)
-		return fail(r, "cannot fill the tables for %zu bindings: %m: nothing was changed",
-			count);
 
 	next.ledger->changing = 1;
 	r = dispatcher_switch(d, &next);

@@ -76,7 +76,8 @@ int say_conflict(const struct dispatcher *dispatcher, const struct conflict *con
 
 /* All claims, or all that the administrator bound, or both: sorted. 0 or a negative errno, said. */
 enum truth { CLAIMS = 1, BY_HAND_IN_TABLES = 2, WHOLE_TRUTH = 3 };
-int truth_read(const struct generation *g, enum truth what, struct bound **ret, size_t *ret_count);
+int truth_read(
+	struct dispatcher *dispatcher, enum truth what, struct bound **ret, size_t *ret_count);
 
 /* Where the owner has a claim lead to, or NOWHERE. */
 destination_id claim_find(const struct generation *g, const struct binding_key *key);

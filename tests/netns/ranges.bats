@@ -157,7 +157,7 @@ print(json.dumps({"bindings": [{"label": "two", "protocol": "tcp", "prefix": "0.
 	expect_ports one 1024 9999 15000 65535
 	expect_ports two 10000 14999
 	expect_ports refused 1023
-	# 5,001 entries fit into a table for 8192; had each port one, it would take 65,536.
-	table=$(in_ns find /sys/fs/bpf/isomer -name ipv4)
-	in_ns bpftool map show pinned "$table" | grep -q 'max_entries 8192 '
+	# 10,002 slots for 5,001 entries; had each port one, it would take over 100,000.
+	table=$(in_ns find /sys/fs/bpf/isomer -name slots)
+	in_ns bpftool map show pinned "$table" | grep -q 'max_entries 16384 '
 }
