@@ -39,6 +39,7 @@
 #define WARM_UP        0.5 /* seconds */
 #define RECEIVE_BUFFER (8 << 20)
 #define CHECK_CLOCK    16    /* datagrams or connections between two looks at the clock */
+#define ROUND_WARM_UP  64    /* datagrams: the first way's round is always the last but one */
 #define PATIENCE       5     /* seconds for one connection */
 #define LOST_AFTER     200e6 /* ns without a datagram */
 
@@ -186,6 +187,13 @@ static void drain(unsigned long before, unsigned long sent)
 	}
 }
 
+static void send_datagrams(const struct way *way, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (send(way->client, "x", 1, 0) < 0)
+			err(1, "%s: send", way->name);
+}
+
 static struct pace udp_round(struct way *way, double duration)
 {
 	unsigned long before, sent = 0, got;
@@ -193,15 +201,15 @@ static struct pace udp_round(struct way *way, double duration)
 
 	before = atomic_load(&received);
 	atomic_store(&receive_from, way->listener);
+	send_datagrams(way, ROUND_WARM_UP);
 	stretch = begin();
 	do {
-		for (int i = 0; i < CHECK_CLOCK; i++)
-			if (send(way->client, "x", 1, 0) < 0)
-				err(1, "%s: send", way->name);
+		send_datagrams(way, CHECK_CLOCK);
 		sent += CHECK_CLOCK;
 	} while (!has_lasted(&stretch, duration));
-	drain(before, sent);
+	drain(before, ROUND_WARM_UP + sent);
 	got = atomic_load(&received) - before;
+	got = got > ROUND_WARM_UP ? got - ROUND_WARM_UP : 0;
 	atomic_store(&receive_from, -1);
 	if (got == 0)
 		errx(1, "%s: no datagram came", way->name);
@@ -239,6 +247,8 @@ static struct pace tcp_round(struct way *way, double duration)
 	struct stretch stretch;
 
 	enter(way);
+	for (int i = 0; i < CHECK_CLOCK; i++)
+		one_connection(way);
 	stretch = begin();
 	do {
 		for (int i = 0; i < CHECK_CLOCK; i++)
