@@ -17,6 +17,8 @@ generatordir = $(PREFIX)/lib/systemd/system-generators
 PACKAGES = gcc libc6-dev make pkg-config clang bpftool libbpf-dev libelf-dev libsystemd-dev libjansson-dev \
 	bats iproute2 systemd-container \
 	clang-format clang-tidy shellcheck
+# And to boot other kernels.
+PACKAGES += qemu-system-x86 mmdebstrap cpio binutils
 
 # bpftool is in /usr/sbin, which isn't in every user's path.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -47,10 +49,10 @@ PROGRAMS   = $(BUILD)/isomctl $(BUILD)/isomer-helper $(BUILD)/isomer-generator
 TEST_TOOLS = $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(wildcard tests/tools/*.c))
 UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test-*.c))
 UNITS      = $(patsubst units/%.in,$(BUILD)/units/%,$(wildcard units/*.in)) $(filter-out %.in,$(wildcard units/*))
-SCRIPTS    = .ci/run tests/run $(wildcard tests/demo/*) $(wildcard tests/lib/*.bash tests/*/*.bats)
+SCRIPTS    = .ci/run tests/run $(wildcard tests/demo/* tests/vm/*) $(wildcard tests/lib/*.bash tests/*/*.bats)
 C_SOURCES  = $(wildcard src/*.c src/*/*.c generators/*.c)
 
-.PHONY: all tests deps install uninstall check demo format lint clean help FORCE
+.PHONY: all tests deps install uninstall check check-matrix demo format lint clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -133,6 +135,12 @@ deps: ## install the Debian packages that are missing
 check: tests ## run all tests, or those named by TESTS="FILE..." (root)
 	BUILD=$(abspath $(BUILD)) tests/run $(TESTS)
 
+# For user spaces whose libc is older, a build that brings its own: tests/lib/boot-container tells more.
+PORTABLE = -Wl,--dynamic-linker=/usr/lib/isomer-tests/lib/ld.so -Wl,--disable-new-dtags,-rpath,/usr/lib/isomer-tests/lib
+check-matrix: tests ## run all tests on other kernels with other systemds, too, or on MACHINES="SUITE..." (root)
+	@$(MAKE) --no-print-directory -s tests BUILD=$(BUILD)/portable LDFLAGS="$(PORTABLE)"
+	@BUILD=$(abspath $(BUILD)) tests/vm/matrix $(MACHINES)
+
 # Two makes, for what the first one installs decides how the second one compiles.
 demo: ## install what is missing, build, and show Isomer at work in a throw-away systemd (root)
 	@$(MAKE) --no-print-directory -s deps
@@ -154,4 +162,4 @@ clean: ## remove all that was made
 	rm -rf $(BUILD)
 
 help: ## print this
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
