@@ -20,6 +20,8 @@ PACKAGES = gcc libc6-dev make pkg-config clang bpftool libbpf-dev libelf-dev lib
 	bats iproute2 python3 strace systemd-container \
 	nftables gnuplot-nox \
 	clang-format clang-tidy shellcheck
+# And to boot other kernels.
+PACKAGES += qemu-system-x86 mmdebstrap cpio binutils
 
 # bpftool is in /usr/sbin, which isn't in every user's path.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -52,10 +54,11 @@ UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/te
 BENCH_TOOLS = $(addprefix $(BUILD)/bench/,attach-empty make-bindings table-memory time-insert time-lookup time-run \
 	traffic)
 UNITS      = $(patsubst units/%.in,$(BUILD)/units/%,$(wildcard units/*.in)) $(filter-out %.in,$(wildcard units/*))
-SCRIPTS    = .ci/run tests/run $(wildcard tests/demo/*) tests/bench/bench $(wildcard tests/lib/*.bash tests/*/*.bats)
+SCRIPTS    = .ci/run tests/run tests/bench/bench $(wildcard tests/demo/* tests/vm/*) \
+	$(wildcard tests/lib/*.bash tests/*/*.bats)
 C_SOURCES  = $(wildcard src/*.c src/*/*.c generators/*.c)
 
-.PHONY: all tests deps install uninstall check demo bench format lint clean help FORCE
+.PHONY: all tests deps install uninstall check check-matrix demo bench format lint clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -148,6 +151,12 @@ deps: ## install the Debian packages that are missing
 check: tests ## run all tests, or those named by TESTS="FILE..." (root)
 	BUILD=$(abspath $(BUILD)) tests/run $(TESTS)
 
+# For user spaces whose libc is older, a build that brings its own: tests/lib/boot-container tells more.
+PORTABLE = -Wl,--dynamic-linker=/usr/lib/isomer-tests/lib/ld.so -Wl,--disable-new-dtags,-rpath,/usr/lib/isomer-tests/lib
+check-matrix: tests ## run all tests on other kernels with other systemds, too, or on MACHINES="SUITE..." (root)
+	@$(MAKE) --no-print-directory -s tests BUILD=$(BUILD)/portable LDFLAGS="$(PORTABLE)"
+	@BUILD=$(abspath $(BUILD)) tests/vm/matrix $(MACHINES)
+
 # Two makes, for what the first one installs decides how the second one compiles.
 demo: ## install what is missing, build, and show Isomer at work in a throw-away systemd (root)
 	@$(MAKE) --no-print-directory -s deps
@@ -176,4 +185,4 @@ clean: ## remove all that was made
 	rm -rf $(BUILD)
 
 help: ## print this
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
