@@ -320,9 +320,10 @@ int selector_compare(const struct selector *a, const struct selector *b)
 
 const char *selector_format(const struct selector *selector, char text[LONGEST_SELECTOR_TEXT])
 {
-	char prefix[LONGEST_PREFIX_TEXT], ports[LONGEST_PORTS_TEXT];
+	char *end = stpcpy(stpcpy(text, protocol_name(selector->protocol)), " ");
 
-	snprintf(text, LONGEST_SELECTOR_TEXT, "%s %s %s", protocol_name(selector->protocol),
-		prefix_format(&selector->prefix, prefix), ports_format(&selector->ports, ports));
+	prefix_format(&selector->prefix, end);
+	end = stpcpy(end + strlen(end), " ");
+	ports_format(&selector->ports, end);
 	return text;
 }

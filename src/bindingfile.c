@@ -2,12 +2,18 @@
 /*
  * The JSON document of bindings: see bindingfile.h. What is between the entries is read here, the
  * entries themselves and all texts are jansson's to parse.
+ *
+ * A long document is parsed in two parts at once. Where an entry begins in its middle can only be
+ * guessed, for what looks like it may stand in a text; but the guess was right if the first part
+ * ends just there, and else the second part is thrown away, and the first one goes on to the end.
  */
 #include "bindingfile.h"
 
 #include <errno.h>
 #include <jansson.h>
+#include <pthread.h>
 #include <search.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +21,8 @@
 #include "say.h"
 
 #define ENTRY_FLAGS (JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK | JSON_DECODE_ANY)
-#define REPORT_EACH 16384 /* entries */
+#define REPORT_EACH 16384     /* entries */
+#define LONG        (1 << 20) /* bytes; below it a second thread gains nothing */
 
 #define EXPECTED                                                                                   \
 	"expected an object with one key, {\"bindings\": [{\"label\": …, \"prefix\": …, "      \
@@ -30,6 +37,11 @@ struct document {
 	struct binding_file *file;
 	size_t allocated;
 	const char *last_label;
+
+	/* What is wrong, and where: said when it is known that the part is one. */
+	int error;
+	size_t error_position;
+	struct reason reason;
 };
 
 static void json_decrefp_(json_t **json)
@@ -37,11 +49,21 @@ static void json_decrefp_(json_t **json)
 	json_decref(*json);
 }
 
-/* Says an error at a place in the text. */
-static int fail_at(const struct document *document, size_t position, const char *reason)
+/* Notes an error at a place in the text, which is -EINVAL. */
+static int fail_at(struct document *document, size_t position, const char *reason)
 {
-	size_t line = 1, line_start = 0;
+	document->error = -EINVAL;
+	document->error_position = position;
+	give_reason(&document->reason, "%s", reason);
+	return -EINVAL;
+}
 
+static int say_error_at_place(const struct document *document)
+{
+	size_t line = 1, line_start = 0, position = document->error_position;
+
+	if (document->error != -EINVAL)
+		return fail(document->error, "%s: %m: nothing was changed", document->name);
 	for (size_t i = 0; i < position && i < document->length; i++) {
 		if (document->text[i] == '\n') {
 			line++;
@@ -49,23 +71,27 @@ static int fail_at(const struct document *document, size_t position, const char 
 		}
 	}
 	return fail(-EINVAL, "%s:%zu:%zu: %s: nothing was changed", document->name, line,
-		position - line_start + 1, reason);
+		position - line_start + 1, document->reason.text);
 }
 
-static int fail_entry(const struct document *document, size_t position, const char *reason)
+static int fail_entry(struct document *document, size_t position, const char *reason)
 {
-	char text[sizeof(struct reason) + 64];
+	struct reason text;
 
-	snprintf(text, sizeof(text), "binding %zu: %s", document->entries, reason);
-	return fail_at(document, position, text);
+	give_reason(&text, "binding %zu: %.500s", document->entries, reason);
+	return fail_at(document, position, text.text);
+}
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
 /* The next character that isn't blank, or 0 at the end. */
 static char peek(struct document *document)
 {
 	while (document->position < document->length &&
-		strchr(" \t\r\n", document->text[document->position]) &&
-		document->text[document->position])
+		is_blank(document->text[document->position]))
 		document->position++;
 	return document->position < document->length ? document->text[document->position] : '\0';
 }
@@ -272,13 +298,19 @@ static int take_next_entry(struct document *document)
 	r = take_entry(document, entry, &reason);
 	if (r == -EINVAL)
 		return fail_entry(document, start, reason.text);
-	return r < 0 ? fail(r, "%s: %m", document->name) : 0;
+	return document->error = r;
 }
 
-static int take_entries(struct document *document, progress_report *progress)
+/*
+ * Entries up to the end of the list, or up to `end`, if one begins just there: *ret_met tells
+ * which.
+ */
+static int take_entries(
+	struct document *document, size_t end, progress_report *progress, bool *ret_met)
 {
 	int r;
 
+	*ret_met = false;
 	if (peek(document) == ']') {
 		document->position++;
 		return 0;
@@ -299,39 +331,139 @@ static int take_entries(struct document *document, progress_report *progress)
 					? "expected , or ] after an entry"
 					: "the file ends too early: expected , or ] after an entry");
 		document->position++;
+		peek(document);
+		if (document->position == end) {
+			*ret_met = true;
+			return 0;
+		}
 	}
+}
+
+/* From the first entry to the end of the document. */
+static int take_rest(
+	struct document *document, size_t end, progress_report *progress, bool *ret_met)
+{
+	int r = take_entries(document, end, progress, ret_met);
+
+	if (r < 0 || *ret_met)
+		return r;
+	r = expect(document, '}');
+	if (r == 0 && (peek(document) || document->position < document->length))
+		r = fail_at(document, document->position, "nothing may follow the object");
+	return r;
+}
+
+/* Up to where the entries begin. */
+static int take_head(struct document *document)
+{
+	_cleanup_(json_decrefp_) json_t *key = NULL;
+	size_t start;
+	int r = expect(document, '{');
+
+	if (r == 0 && peek(document) != '"')
+		return expect(document, '"');
+	start = document->position;
+	if (r == 0)
+		r = take_value(document, &key);
+	if (r < 0)
+		return r;
+	if (!json_is_string(key) || strcmp(json_string_value(key), "bindings") != 0)
+		return fail_at(document, start, EXPECTED);
+	r = expect(document, ':');
+	return r < 0 ? r : expect(document, '[');
+}
+
+/*
+ * Two parts.
+ */
+
+/* The first { behind a comma behind a }, from the middle on; 0 where there is none. */
+static size_t guess_middle(struct document *document)
+{
+	struct document ahead = {.text = document->text, .length = document->length};
+	const char *end = document->text + document->length;
+
+	ahead.position = document->position + (document->length - document->position) / 2;
+	for (;;) {
+		const char *brace = memchr(ahead.text + ahead.position, '}',
+			(size_t)(end - ahead.text) - ahead.position);
+
+		if (!brace)
+			return 0;
+		ahead.position = (size_t)(brace - ahead.text) + 1;
+		if (peek(&ahead) != ',')
+			continue;
+		ahead.position++;
+		if (peek(&ahead) == '{')
+			return ahead.position;
+	}
+}
+
+static void *take_second_part(void *part)
+{
+	bool met;
+
+	take_rest(part, SIZE_MAX, NULL, &met);
+	return NULL;
+}
+
+/* Appends the second part's bindings to the first's, whose labels are kept where theirs are. */
+static int join(struct document *first, struct document *second)
+{
+	struct binding_file *part = second->file;
+	int r = 0;
+
+	for (size_t i = 0; i < part->count && r == 0; i++) {
+		const char *label = keep_label(first, part->bindings[i].label);
+
+		r = label ? append(first, label, &part->bindings[i].selector) : -ENOMEM;
+	}
+	return first->error = r;
+}
+
+static int take_two_parts(struct document *first, size_t middle, progress_report *progress)
+{
+	_cleanup_(binding_file_free) struct binding_file file = {};
+	struct document second = {.name = first->name,
+		.text = first->text,
+		.length = first->length,
+		.position = middle,
+		.file = &file};
+	pthread_t thread;
+	bool met = false;
+	int r = pthread_create(&thread, NULL, take_second_part, &second);
+
+	if (r != 0)
+		return take_rest(first, SIZE_MAX, progress, &met);
+	r = take_rest(first, middle, progress, &met);
+	pthread_join(thread, NULL);
+	if (r < 0 || !met)
+		return r;
+	if (second.error == 0)
+		return join(first, &second);
+	if (second.error != -EINVAL)
+		return first->error = second.error;
+	/* Again, for the number of the entry. */
+	return take_rest(first, SIZE_MAX, NULL, &met);
 }
 
 int binding_file_parse(const char *name, const char *text, size_t length, progress_report *progress,
 	struct binding_file *ret)
 {
-	_cleanup_(json_decrefp_) json_t *key = NULL;
 	struct document document = {.name = name, .text = text, .length = length, .file = ret};
-	size_t start;
+	size_t middle = 0;
+	bool met;
 	int r;
 
 	*ret = (struct binding_file){};
-	r = expect(&document, '{');
-	peek(&document);
-	start = document.position;
-	if (r == 0 && peek(&document) != '"')
-		return expect(&document, '"');
+	json_object_seed(0); /* before there are threads */
+	r = take_head(&document);
+	if (r == 0 && length > LONG)
+		middle = guess_middle(&document);
 	if (r == 0)
-		r = take_value(&document, &key);
-	if (r < 0)
-		return r;
-	if (!json_is_string(key) || strcmp(json_string_value(key), "bindings") != 0)
-		return fail_at(&document, start, EXPECTED);
-	r = expect(&document, ':');
-	if (r == 0)
-		r = expect(&document, '[');
-	if (r == 0)
-		r = take_entries(&document, progress);
-	if (r == 0)
-		r = expect(&document, '}');
-	if (r == 0 && (peek(&document) || document.position < length))
-		r = fail_at(&document, document.position, "nothing may follow the object");
-	return r;
+		r = middle ? take_two_parts(&document, middle, progress)
+			   : take_rest(&document, SIZE_MAX, progress, &met);
+	return r < 0 ? say_error_at_place(&document) : 0;
 }
 
 void binding_file_free(struct binding_file *file)

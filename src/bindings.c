@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "cleanup.h"
 #include "destination.h"
 #include "say.h"
@@ -851,7 +852,7 @@ static int tell_differences(const struct dispatcher *d, const struct bound *last
 	int r = steps_between(last, last_count, next, next_count, &steps, &count);
 
 	if (r == 0)
-		ret->differences = calloc(count + 1, sizeof(*ret->differences));
+		ret->differences = array_alloc(count, sizeof(*ret->differences));
 	if (r < 0 || !ret->differences)
 		return fail(-ENOMEM,
 			"the bindings are replaced, but what that made different "
@@ -881,7 +882,7 @@ int bindings_replace(struct dispatcher *d, const struct labelled *bindings, size
 	*ret = (struct replacement){};
 	if (r < 0)
 		return r;
-	list = calloc(count + truth_count + 1, sizeof(*list));
+	list = array_alloc(count + truth_count, sizeof(*list));
 	if (!list)
 		return fail(-ENOMEM, "cannot replace the bindings: %m");
 	last_count = by_hand_first(truth, truth_count, list);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "cleanup.h"
 #include "say.h"
 
@@ -249,14 +250,15 @@ int truth_read(struct dispatcher *d, enum truth what, struct bound **ret, size_t
 	_cleanup_(freep) struct bound *list = NULL;
 	int r = 0;
 
+	/* The ledger knows how many there are; but not what a tool left half done. */
 	if (what & BY_HAND_IN_TABLES)
-		room += g->capacity[MAP_SLOTS] * SLOTS_PER_ENTRY;
-	list = calloc(room + 1, sizeof(*list));
+		room += g->ledger->changing ? (size_t)g->capacity[MAP_SLOTS] * SLOTS_PER_ENTRY
+					    : g->ledger->entries;
+	list = array_alloc(room, sizeof(*list));
 	if (!list)
 		return fail(-ENOMEM, "cannot read the bindings: %m");
 	if (what & BY_HAND_IN_TABLES)
 		r = lookup_read_by_hand(&d->now, d->writable, list, room, &count);
-	/* The ledger knows whether there are any; but not what a tool left half done. */
 	if (r == 0 && (g->ledger->range_count || g->ledger->claim_count || g->ledger->changing))
 		r = claims_read(g, list, room, &count);
 	if (r < 0)
@@ -311,7 +313,7 @@ int claims_write(const struct generation *g, const struct step *steps, size_t co
 int steps_between(const struct bound *last, size_t last_count, const struct bound *next,
 	size_t next_count, struct step **ret, size_t *ret_count)
 {
-	struct step *steps = calloc(last_count + next_count + 1, sizeof(*steps));
+	struct step *steps = array_alloc(last_count + next_count, sizeof(*steps));
 	size_t i = 0, j = 0, count = 0;
 
 	if (!steps)
@@ -364,7 +366,7 @@ static int derive(const struct bound *list, size_t count, struct derived *ret)
 {
 	int r;
 
-	ret->entries = calloc(count + 1, sizeof(*ret->entries));
+	ret->entries = array_alloc(count, sizeof(*ret->entries));
 	for (size_t i = 0; i < count; i++)
 		ret->claim_count += is_claim(&list[i].key);
 	ret->claims = calloc(ret->claim_count + 1U, sizeof(*ret->claims));
