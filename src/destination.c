@@ -54,7 +54,7 @@ int destination_acquire(struct dispatcher *d, const char *label, uint8_t family,
 
 		if (!is_free(destination))
 			continue;
-		r = clear_counters(d, id);
+		r = d->writable ? clear_counters(d, id) : 0; /* else the place is one in our copy */
 		if (r < 0)
 			return fail(r, "cannot clear the counters of label \"%s\": %m", label);
 		*destination = (struct destination){.family = family, .protocol = protocol};

@@ -171,3 +171,47 @@ print(json.dumps({"bindings": [{"label": f"label {i}", "prefix": "127.0.0.1", "p
 		isomctl bind "other $label" tcp 127.0.0.2 "$label"
 	done
 }
+
+@test "--dry-run tells what would be different, and changes nothing" {
+	isomctl bind foo tcp 127.0.0.1 80
+	isomctl bind foo tcp 127.0.0.2 80
+	isomctl --json bindings > "$BATS_TEST_TMPDIR/before"
+	diff <(isomctl load-bindings --dry-run - <<-'END'
+		{"bindings": [{"label": "bar", "protocol": "tcp", "prefix": "127.0.0.2", "port": 80},
+			{"label": "foo", "protocol": "tcp", "prefix": "127.0.0.3", "port": "81-82"}]}
+	END
+	) - <<-'END'
+		- foo tcp 127.0.0.1/32 80
+		- foo tcp 127.0.0.2/32 80
+		+ bar tcp 127.0.0.2/32 80
+		+ foo tcp 127.0.0.3/32 81-82
+		would load 2 bindings: 1 added, 1 removed, 1 moved, 0 unchanged
+	END
+	diff <(isomctl --json bindings) "$BATS_TEST_TMPDIR/before"
+	assert_answer foo tcp 127.0.0.1 80
+	refuses 1 "nothing was changed" isomctl load-bindings --dry-run - <<< '{'
+}
+
+@test "a long document: an error far behind, and texts that look like what is between entries" {
+	many 30000 > "$BATS_TEST_TMPDIR/long.json"
+	isomctl load-bindings "$BATS_TEST_TMPDIR/long.json" | tail -n 1 | grep -q "^loaded 30000 bindings: 30000 added"
+	sed 's/127.1.117.47/127.1.117.x/' "$BATS_TEST_TMPDIR/long.json" > "$BATS_TEST_TMPDIR/wrong.json"
+	refuses 1 'binding 30000: "127.1.117.x" is not an IP prefix' isomctl load-bindings "$BATS_TEST_TMPDIR/wrong.json"
+	# Each label holds the end of an entry and the beginning of another, which no entry ends at.
+	sed 's/"foo"/"} , {"/g' "$BATS_TEST_TMPDIR/long.json" > "$BATS_TEST_TMPDIR/labels.json"
+	isomctl load-bindings "$BATS_TEST_TMPDIR/labels.json" | tail -n 1 | grep -q "^loaded 30000 bindings: 0 added, 0 removed, 30000 moved"
+	isomctl load-bindings "$BATS_TEST_TMPDIR/long.json" | tail -n 1 | grep -q "30000 moved, 0 unchanged"
+	assert_answer foo tcp 127.1.117.47 80
+}
+
+@test "a progress bar shows on a terminal when it takes long, and nowhere else" {
+	many 30000 > "$BATS_TEST_TMPDIR/long.json"
+	slowly() { in_ns sh -c 'sleep 1.1; cat "$1"' sh "$BATS_TEST_TMPDIR/long.json" | "$@"; }
+	slowly isomctl load-bindings - 2>&1 | grep -q '%' && fail "a bar in a pipe"
+	slowly isomctl load-bindings - >/dev/null 2>"$BATS_TEST_TMPDIR/errors"
+	[[ ! -s $BATS_TEST_TMPDIR/errors ]]
+	mkfifo "$BATS_TEST_TMPDIR/slow"
+	slowly cat > "$BATS_TEST_TMPDIR/slow" 3>&- &
+	in_ns script --quiet --return --command "$BUILD/isomctl load-bindings $BATS_TEST_TMPDIR/slow" /dev/null </dev/null |
+		grep -aq 'reading \[#* *\].*%'
+}

@@ -215,3 +215,32 @@ print(json.dumps({"bindings": few + [{"label": "bar", "prefix": "127.0.0.0/24", 
 	}
 	[[ $(under_traffic replace) == "one 127.0.0.9 80"$'\n'"two 127.0.0.9 80" ]]
 }
+
+@test "while thousands of bindings are replaced, answers change once, from the old ones to the new ones" {
+	local questions clients
+	start_server --name wildcard tcp:0.0.0.0:80
+	start_server --name old tcp:127.0.0.1:8080
+	isomctl register-pid "$SERVER_PID" old tcp 127.0.0.1 8080
+	start_server --name new tcp:127.0.0.1:8081
+	isomctl register-pid "$SERVER_PID" new tcp 127.0.0.1 8081
+	# The old ones hold the address by its own prefix, the new ones by a wider one and a range.
+	python3 -c '
+import json, sys
+filling = [{"label": "old", "protocol": "tcp", "prefix": f"10.{i >> 8}.{i & 255}.0/24", "port": 80} for i in range(20000)]
+for name, prefix, port in ("old", "127.0.0.9", 80), ("new", "127.0.0.0/8", "70-90"):
+    with open(f"{sys.argv[1]}/{name}.json", "w") as file:
+        json.dump({"bindings": filling + [{"label": name, "protocol": "tcp", "prefix": prefix, "port": port}]}, file)
+' "$BATS_TEST_TMPDIR"
+	isomctl load-bindings "$BATS_TEST_TMPDIR/old.json" >/dev/null
+	mkfifo "$BATS_TEST_TMPDIR/questions"
+	in_ns "$BUILD/tests/probe" < "$BATS_TEST_TMPDIR/questions" > "$BATS_TEST_TMPDIR/answers" 3>&- &
+	clients=$!
+	yes 'tcp 127.0.0.9 80' > "$BATS_TEST_TMPDIR/questions" 3>&- &
+	questions=$!
+	wait_until grep -q old "$BATS_TEST_TMPDIR/answers"
+	isomctl load-bindings "$BATS_TEST_TMPDIR/new.json" >/dev/null
+	wait_until grep -q new "$BATS_TEST_TMPDIR/answers"
+	kill $questions
+	wait $clients
+	[[ $(uniq "$BATS_TEST_TMPDIR/answers") == "old 127.0.0.9 80"$'\n'"new 127.0.0.9 80" ]]
+}

@@ -140,3 +140,16 @@ assert_unbound() { [[ $(isomctl --json bindings --ip "$1" --port "$2") != *prefi
 	systemctl stop ranged-outer
 	assert_refused tcp 127.5.9.1 155
 }
+
+@test "load-bindings replaces what was bound by hand, and a conflict names the unit" {
+	service kept 8034 <<<'Bind=tcp 127.5.10.0/24 80'
+	systemctl start kept
+	isomctl bind other tcp 127.5.11.0/24 80
+	! said=$(isomctl load-bindings - 2>&1 <<<'{"bindings": [{"label": "other", "protocol": "tcp", "prefix": "127.5.10.0/24", "port": 80}]}') ||
+		fail "it took a unit's binding"
+	[[ $said == *'kept.service has bound it under label "kept"'* ]] || fail "$said"
+	[[ $(isomctl bindings --label other) == *127.5.11.0/24* ]]
+	isomctl load-bindings - <<<'{"bindings": []}'
+	[[ $(isomctl bindings --label other) != *127.5.11.0/24* ]]
+	assert_answer kept tcp 127.5.10.1 80
+}
