@@ -9,13 +9,16 @@ DESTDIR ?=
 BUILD   ?= $(if $(SANITIZE),build/sanitize,build)
 
 bindir       = $(PREFIX)/bin
+docdir       = $(PREFIX)/share/doc/isomer
 libexecdir   = $(PREFIX)/lib/isomer
 unitdir      = $(PREFIX)/lib/systemd/system
 generatordir = $(PREFIX)/lib/systemd/system-generators
 
-# What `make deps` sees to, by Debian's names: to build, to test (the last of them also for the demo), to format and lint.
+# What `make deps` sees to, by Debian's names: to build, to test (the last of them also for the demo), to measure, to format
+# and lint.
 PACKAGES = gcc libc6-dev make pkg-config clang bpftool libbpf-dev libelf-dev libsystemd-dev libjansson-dev \
-	bats iproute2 systemd-container \
+	bats iproute2 python3 strace systemd-container \
+	nftables gnuplot-nox \
 	clang-format clang-tidy shellcheck
 # And to boot other kernels.
 PACKAGES += qemu-system-x86 mmdebstrap cpio binutils
@@ -48,11 +51,14 @@ LIBRARY    = $(BUILD)/libisomer.a
 PROGRAMS   = $(BUILD)/isomctl $(BUILD)/isomer-helper $(BUILD)/isomer-generator
 TEST_TOOLS = $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(wildcard tests/tools/*.c))
 UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test-*.c))
+BENCH_TOOLS = $(addprefix $(BUILD)/bench/,attach-empty make-bindings table-memory time-insert time-lookup time-run \
+	traffic)
 UNITS      = $(patsubst units/%.in,$(BUILD)/units/%,$(wildcard units/*.in)) $(filter-out %.in,$(wildcard units/*))
-SCRIPTS    = .ci/run tests/run $(wildcard tests/demo/* tests/vm/*) $(wildcard tests/lib/*.bash tests/*/*.bats)
+SCRIPTS    = .ci/run tests/run tests/bench/bench $(wildcard tests/demo/* tests/vm/*) \
+	$(wildcard tests/lib/*.bash tests/*/*.bats)
 C_SOURCES  = $(wildcard src/*.c src/*/*.c generators/*.c)
 
-.PHONY: all tests deps install uninstall check check-matrix demo format lint clean help FORCE
+.PHONY: all tests deps install uninstall check check-matrix demo bench format lint clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -75,8 +81,14 @@ $(BUILD)/isomer-generator: $(call objects,generators/*.c)
 $(TEST_TOOLS): $(BUILD)/tests/%: $(BUILD)/obj/tests/tools/%.o
 $(UNIT_TESTS): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o
 
+# What measures knows nothing of the library, so that it measures any version of it.
+$(BENCH_TOOLS): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o
+$(addprefix $(BUILD)/bench/,make-bindings time-insert time-lookup): $(BUILD)/obj/tests/bench/bindings.o
+$(addprefix $(BUILD)/bench/,table-memory time-lookup): $(BUILD)/obj/tests/bench/state.o
+$(addprefix $(BUILD)/obj/tests/bench/,attach-empty.o time-lookup.o): | $(BUILD)/lookup.skel.h
+
 $(PROGRAMS) $(UNIT_TESTS): $(LIBRARY)
-$(PROGRAMS) $(UNIT_TESTS) $(TEST_TOOLS): $(BUILD)/flags
+$(PROGRAMS) $(UNIT_TESTS) $(TEST_TOOLS) $(BENCH_TOOLS): $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(CC) $(ISOMER_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)
 
@@ -88,11 +100,14 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 # but nothing tells which of its objects do before they are compiled once: so it comes before all of them.
 $(call objects,src/*.c): | $(BUILD)/dispatcher.skel.h
 
-$(BUILD)/dispatcher.bpf.o: bpf/dispatcher.bpf.c $(BUILD)/flags
+$(BUILD)/%.bpf.o: bpf/%.bpf.c $(BUILD)/flags
 	$(CLANG) $(BPF_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(BUILD)/dispatcher.skel.h: $(BUILD)/dispatcher.bpf.o
-	$(BPFTOOL) gen skeleton $< name dispatcher_bpf > $@
+$(BUILD)/%.bpf.o: tests/bench/%.bpf.c $(BUILD)/flags
+	$(CLANG) $(BPF_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/%.skel.h: $(BUILD)/%.bpf.o
+	$(BPFTOOL) gen skeleton $< name $*_bpf > $@
 
 # Holds the commands that compile and link; touched only when they change, and what was made by the old ones is remade.
 COMMANDS = $(CC) $(ISOMER_CFLAGS) $(ISOMER_LDFLAGS) $(LIBS) / $(CLANG) $(BPF_CFLAGS)
@@ -106,7 +121,7 @@ $(BUILD)/flags: FORCE
 
 $(BUILD)/units/%: units/%.in $(BUILD)/flags
 	@mkdir -p $(@D)
-	sed -e 's|@bindir@|$(bindir)|g' -e 's|@libexecdir@|$(libexecdir)|g' $< > $@
+	sed -e 's|@bindir@|$(bindir)|g' -e 's|@libexecdir@|$(libexecdir)|g' -e 's|@docdir@|$(docdir)|g' $< > $@
 
 install: all $(UNITS) ## install below $(DESTDIR)$(PREFIX)
 	install -D -t $(DESTDIR)$(bindir) $(BUILD)/isomctl
@@ -114,11 +129,12 @@ install: all $(UNITS) ## install below $(DESTDIR)$(PREFIX)
 	install -D -t $(DESTDIR)$(generatordir) $(BUILD)/isomer-generator
 	install -d $(DESTDIR)$(unitdir)
 	$(if $(UNITS),install -m 644 -t $(DESTDIR)$(unitdir) $(UNITS))
+	install -D -m 644 -t $(DESTDIR)$(docdir) README.md
 
 uninstall: ## remove what `install` put there
 	rm -f $(DESTDIR)$(bindir)/isomctl $(DESTDIR)$(generatordir)/isomer-generator
 	rm -f $(addprefix $(DESTDIR)$(unitdir)/,$(notdir $(UNITS)))
-	rm -rf $(DESTDIR)$(libexecdir)
+	rm -rf $(DESTDIR)$(libexecdir) $(DESTDIR)$(docdir)
 
 # Asks for nothing, root and network included, when all packages are there.
 deps: ## install the Debian packages that are missing
@@ -144,8 +160,15 @@ check-matrix: tests ## run all tests on other kernels with other systemds, too, 
 # Two makes, for what the first one installs decides how the second one compiles.
 demo: ## install what is missing, build, and show Isomer at work in a throw-away systemd (root)
 	@$(MAKE) --no-print-directory -s deps
-	@$(MAKE) --no-print-directory -s tests
+	@echo building…
+	@$(MAKE) --no-print-directory -s tests >/dev/null
 	@BUILD=$(abspath $(BUILD)) tests/demo/demo
+
+# The plot goes into docs/ of the working tree.
+bench: ## measure all, or the parts named by BENCH="lookup udp tcp ..."; a table, build/bench/bench.md, a plot (root)
+	@$(MAKE) --no-print-directory -s deps
+	@$(MAKE) --no-print-directory -s tests $(BENCH_TOOLS)
+	@BUILD=$(abspath $(BUILD)) tests/bench/bench $(BENCH)
 
 format: ## let clang-format have its way with all C files
 	clang-format -i $(shell find bpf src generators tests -name '*.[ch]')

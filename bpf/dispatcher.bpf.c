@@ -25,27 +25,14 @@
 
 volatile struct gate gate;
 
-/* The sizes of these four are what is needed: the tools set them when they load the program. */
+/* The sizes of these two are what is needed: the tools set them when they load the program. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1);
-	__type(key, struct ipv4_key);
-	__type(value, destination_id);
-} ipv4 SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1);
-	__type(key, struct ipv6_key);
-	__type(value, destination_id);
-} ipv6 SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1);
-	__type(key, struct binding_key);
-	__type(value, destination_id);
-} bindings SEC(".maps");
+	__type(key, __u32);
+	__type(value, struct slot);
+} slots SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -93,6 +80,14 @@ struct {
 	__type(value, struct ledger);
 } ledger SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, PROTOCOLS *PORTS);
+	__type(key, __u32);
+	__type(value, struct port_uses);
+} port_uses SEC(".maps");
+
 /* The index of a word's lowest set bit, by a de Bruijn sequence: BPF has no instruction for it. */
 static __always_inline __u32 lowest_bit(__u64 word)
 {
@@ -104,106 +99,119 @@ static __always_inline __u32 lowest_bit(__u64 word)
 	return indexes[((word & -word) * 0x022fdd63cc95386dULL) >> 58];
 }
 
+#define NO_BINDING (~0U) /* no value of a slot */
+
 /*
- * One word of the bitmaps of prefix lengths: those in use with the packet's own port number, and
- * those in use with all ports. Without a branch: each would double the verifier's paths.
+ * What is left to look for: of each way to name ports, the prefix lengths in use (one word of their
+ * bitmaps), and the port that stands in the keys. Without a branch: each would double the
+ * verifier's paths.
  */
 struct candidates {
-	__u64 one_port;
-	__u64 all_ports;
+	__u64 lengths[PORT_KINDS];
+	__u16 ports[PORT_KINDS];
 };
 
 static __always_inline struct candidates candidates(
 	__u32 family, __u32 protocol, __u16 port, __u32 word)
 {
 	const volatile struct lengths *in_use = gate.lengths[family][protocol];
-	__u64 port_in_use = gate.port_in_use[protocol][port]; /* 0 or 1 */
+	__u32 known = gate.ports[protocol][port];
+	__u64 class = known & PORT_CLASS;
 
 	return (struct candidates){
-		.one_port = in_use[ONE_PORT].words[word] & -port_in_use,
-		.all_ports = in_use[ALL_PORTS].words[word],
+		.lengths =
+			{
+				[ONE_PORT] = in_use[ONE_PORT].words[word] &
+					-(__u64)(known / PORT_IN_USE),
+				[PORT_RANGE] = in_use[PORT_RANGE].words[word] &
+					-((class + PORT_CLASS) >> 16),
+				[ALL_PORTS] = in_use[ALL_PORTS].words[word],
+			},
+		.ports = {[ONE_PORT] = port, [PORT_RANGE] = class, [ALL_PORTS] = 0},
 	};
 }
 
-static __always_inline destination_id *find_ipv4(__u32 address, __u32 protocol, __u16 port)
+static __always_inline __u64 any_kind(const struct candidates *in_use)
 {
-	struct candidates in_use = candidates(IPV4, protocol, port, 0);
-	__u64 left = in_use.one_port | in_use.all_ports;
+	return in_use->lengths[ONE_PORT] | in_use->lengths[PORT_RANGE] | in_use->lengths[ALL_PORTS];
+}
 
-	for (int i = 0; i <= 32 && left; i++) {
-		__u32 host_bits = lowest_bit(left);
-		__u64 bit = left & -left;
-		destination_id *found;
-		struct ipv4_key key = {
-			.address = address & (~0ULL << host_bits),
-			.length = 32 - host_bits,
-		};
+/*
+ * The value of an entry, or NO_BINDING. A function of its own, and not a static one: so the
+ * verifier goes through it once, and not for each prefix length (Documentation/bpf/verifier.rst).
+ */
+__noinline int look_up(__u64 high, __u64 low, __u32 key)
+{
+	__u32 mask = gate.slot_mask, index = slot_hash(high, low, key);
 
-		if (in_use.one_port & bit) {
-			key.port = port;
-			key.protocol_and_kind = PROTOCOL_AND_KIND(protocol, ONE_PORT);
-			found = bpf_map_lookup_elem(&ipv4, &key);
-			if (found)
-				return found;
-		}
-		if (in_use.all_ports & bit) {
-			key.port = 0;
-			key.protocol_and_kind = PROTOCOL_AND_KIND(protocol, ALL_PORTS);
-			found = bpf_map_lookup_elem(&ipv4, &key);
-			if (found)
-				return found;
-		}
-		left &= left - 1;
+	for (__u32 probe = 0; probe < MOST_PROBES; index += ++probe) {
+		__u32 at = index & mask;
+		const volatile struct slot *slot = bpf_map_lookup_elem(&slots, &at);
+		__u64 what;
+
+		if (!slot)
+			break;
+		what = slot->what;
+		if (what >> 32 == key && slot->not_low == ~low && slot->not_high == ~high)
+			return what & (DESTINATION | BY_HAND);
+		if (what == SLOT_EMPTY)
+			break;
 	}
-	return NULL;
+	return NO_BINDING;
+}
+
+/* Looks up a prefix, whose length is `bit`, under each way to name ports that has such a length. */
+static __always_inline __u32 look_up_kinds(const struct candidates *in_use, __u64 bit, __u64 high,
+	__u64 low, __u32 protocol, __u32 length)
+{
+#pragma unroll
+	for (int kind = 0; kind < PORT_KINDS; kind++) {
+		__u32 found;
+
+		if (!(in_use->lengths[kind] & bit))
+			continue;
+		found = look_up(high, low, slot_key(protocol, kind, length, in_use->ports[kind]));
+		if (found != NO_BINDING)
+			return found;
+	}
+	return NO_BINDING;
 }
 
 /* Looks under the lengths of one word of the bitmaps: 128 to 65, 64 to 1, and 0. */
-static __always_inline destination_id *find_ipv6_word(
-	__u64 high, __u64 low, __u32 protocol, __u16 port, __u32 word)
+static __always_inline __u32 find_in_word(
+	__u32 family, __u64 high, __u64 low, __u32 protocol, __u16 port, __u32 word)
 {
-	struct candidates in_use = candidates(IPV6, protocol, port, word);
-	__u64 left = in_use.one_port | in_use.all_ports;
+	struct candidates in_use = candidates(family, protocol, port, word);
+	__u64 left = any_kind(&in_use);
 
-	for (int i = 0; i < 64 && left; i++) {
+	for (int i = 0; i < 64 && left; i++, left &= left - 1) {
 		__u32 host_bits = lowest_bit(left);
 		__u64 bit = left & -left, mask = ~0ULL << host_bits;
-		destination_id *found;
-		struct ipv6_key key = {
-			.high = word == 0   ? high
+		__u32 found = look_up_kinds(&in_use, bit,
+			word == 0           ? high
 				: word == 1 ? high & mask
 					    : 0,
-			.low = word == 0 ? low & mask : 0,
-			.length = 128 - 64 * word - host_bits,
-		};
+			word == 0 ? low & mask : 0, protocol, 128 - 64 * word - host_bits);
 
-		if (in_use.one_port & bit) {
-			key.port = port;
-			key.protocol_and_kind = PROTOCOL_AND_KIND(protocol, ONE_PORT);
-			found = bpf_map_lookup_elem(&ipv6, &key);
-			if (found)
-				return found;
-		}
-		if (in_use.all_ports & bit) {
-			key.port = 0;
-			key.protocol_and_kind = PROTOCOL_AND_KIND(protocol, ALL_PORTS);
-			found = bpf_map_lookup_elem(&ipv6, &key);
-			if (found)
-				return found;
-		}
-		left &= left - 1;
+		if (found != NO_BINDING)
+			return found;
 	}
-	return NULL;
+	return NO_BINDING;
 }
 
-static __always_inline destination_id *find_ipv6(__u64 high, __u64 low, __u32 protocol, __u16 port)
+static __always_inline __u32 find_ipv4(__u32 address, __u32 protocol, __u16 port)
 {
-	destination_id *found = find_ipv6_word(high, low, protocol, port, 0);
+	return find_in_word(IPV4, 0, 0xffffULL << 32 | address, protocol, port, 0);
+}
 
-	if (!found)
-		found = find_ipv6_word(high, low, protocol, port, 1);
-	if (!found)
-		found = find_ipv6_word(high, low, protocol, port, 2);
+static __always_inline __u32 find_ipv6(__u64 high, __u64 low, __u32 protocol, __u16 port)
+{
+	__u32 found = find_in_word(IPV6, high, low, protocol, port, 0);
+
+	if (found == NO_BINDING)
+		found = find_in_word(IPV6, high, low, protocol, port, 1);
+	if (found == NO_BINDING)
+		found = find_in_word(IPV6, high, low, protocol, port, 2);
 	return found;
 }
 
@@ -218,7 +226,7 @@ static __always_inline __u32 protocol_index(__u32 protocol)
  * clang likes to merge the reads of the address fields into pointer arithmetic on ctx, which the
  * verifier refuses: hence read_once().
  */
-static __always_inline destination_id *find(struct bpf_sk_lookup *ctx)
+static __always_inline __u32 find(struct bpf_sk_lookup *ctx)
 {
 	__u32 protocol = protocol_index(read_once(ctx->protocol));
 	__u16 port = read_once(ctx->local_port);
@@ -235,17 +243,17 @@ static __always_inline destination_id *find(struct bpf_sk_lookup *ctx)
 }
 
 SEC("sk_lookup")
-int dispatch(struct bpf_sk_lookup *ctx)
+int isomer_dispatch(struct bpf_sk_lookup *ctx)
 {
-	destination_id *found = find(ctx), destination;
+	__u32 found = find(ctx);
+	destination_id destination = found & DESTINATION;
 	struct counters *count;
 	struct bpf_sock *sk;
 	long r;
 
-	if (!found)
+	if (found == NO_BINDING)
 		return SK_PASS; /* not ours: as if there were no dispatcher */
 
-	destination = *found;
 	count = bpf_map_lookup_elem(&counters, &destination);
 	if (!count)
 		return SK_DROP;

@@ -4,15 +4,16 @@
  * values. A change to anything in this file that an older tool would misread needs a new
  * DISPATCHER_ABI.
  *
- * Two kinds of tables hang on a dispatcher. What the user asked for (bindings, claims, owners,
- * destinations) is the truth, and only the tools read it. What the program reads (gate, ipv4,
- * ipv6) is derived from the truth and can always be made again.
+ * The program reads the gate, and the tables ipv4 and ipv6. What the administrator bound to one
+ * port or to all stands in those tables itself, marked BY_HAND; whatever else was asked for, by
+ * units, or for ranges of ports, stands in `claims`, and what the program reads of it is derived
+ * and can always be made again.
  */
 #pragma once
 
 #include <linux/types.h>
 
-#define DISPATCHER_ABI 1
+#define DISPATCHER_ABI 2
 
 #define MAX_DESTINATIONS 1024
 #define MAX_OWNERS       4096
@@ -23,7 +24,7 @@ enum { IPV4, IPV6, FAMILIES };
 enum { TCP, UDP, PROTOCOLS };
 
 /* How a binding names its ports. In the order of precedence: the narrower is looked up first. */
-enum { ONE_PORT, ALL_PORTS, PORT_KINDS };
+enum { ONE_PORT, PORT_RANGE, ALL_PORTS, PORT_KINDS };
 
 /*
  * The prefix lengths in use, as a bitmap with bit 0 for the longest length of the family (32 or
@@ -36,33 +37,66 @@ struct lengths {
 	__u64 words[LENGTH_WORDS]; /* IPv4 needs the first alone */
 };
 
+/*
+ * What the gate knows of a port. The ranges in use cut the ports of a protocol into classes: the
+ * ports of a class lie in the same ranges, so a range takes as many entries as it has classes, not
+ * ports. A class is named by its first port; 0 means that the port lies in no range.
+ */
+#define PORT_CLASS  0x0ffffU
+#define PORT_IN_USE 0x10000U /* there is a binding of this one port */
+
 /* Tells whether a packet can match at all, before any lookup is paid for. The program's .bss. */
 struct gate {
+	__u32 slot_mask; /* one less than there are slots */
 	struct lengths lengths[FAMILIES][PROTOCOLS][PORT_KINDS];
-	__u8 port_in_use[PROTOCOLS][PORTS]; /* is there a binding of this one port? */
+	__u32 ports[PROTOCOLS][PORTS];
 };
 
-/* Keys of the tables ipv4 and ipv6. Addresses are in host byte order and masked. */
-struct ipv4_key {
-	__u32 address;
-	__u16 port; /* 0 for ALL_PORTS */
-	__u8 length;
-	__u8 protocol_and_kind; /* PROTOCOL_AND_KIND() */
+/*
+ * The table of bindings: open addressing in an array, for an entry can then be added, moved to
+ * another destination and removed by one store into memory that the tools share, a packet reads a
+ * slot or two in a few nanoseconds, and a million entries are put in as fast as memory takes them
+ * (a kernel hash map costs 12 ns a lookup, and frees what it replaces for reuse at once, under the
+ * eyes of packets).
+ *
+ * An entry's slot is the first free one of its probes: h, h + 1, h + 3, h + 6, … with h =
+ * slot_hash(). Where the probes are used up, the table is too small and a larger one is made. What
+ * is removed stays a grave: its slot serves the same address again, or nobody; so a slot's address
+ * never changes under a reader, and `what` is all that has to be written at once. Addresses are
+ * inverted: those of a slot without one, all ones, are no packet's.
+ */
+#define MOST_PROBES 32
+
+struct slot {
+	__u64 what;     /* SLOT_EMPTY, SLOT_GRAVE, or slot_key() << 32 and a value */
+	__u64 not_high; /* the address inverted, in host byte order and masked; IPv4 mapped */
+	__u64 not_low;
+	__u64 unused; /* a slot never lies in two cache lines, nor in two pages */
 };
 
-struct ipv6_key {
-	__u64 high;
-	__u64 low;
-	__u16 port;
-	__u8 length;
-	__u8 protocol_and_kind;
-	__u32 zero; /* the key is compared byte by byte: no padding may be left to chance */
-};
+#define SLOT_EMPTY 0ULL
+#define SLOT_GRAVE 1ULL
 
-#define PROTOCOL_AND_KIND(protocol, kind) ((protocol)*PORT_KINDS + (kind))
-
-/* The value of all four tables of bindings: which destination, 0 to MAX_DESTINATIONS - 1. */
+/* The value: which destination, 0 to MAX_DESTINATIONS - 1, and a mark. */
+#define DESTINATION 0x0ffffU
+#define BY_HAND     0x10000U /* the administrator bound this one; others may have, too */
 typedef __u32 destination_id;
+
+/* What of an entry isn't its address; never 0. The port is a range's class, or 0 for ALL_PORTS. */
+static inline __u32 slot_key(__u32 protocol, __u32 kind, __u32 length, __u32 port)
+{
+	return (protocol * PORT_KINDS + kind + 1) << 24 | length << 16 | port;
+}
+
+static inline __u32 slot_hash(__u64 high, __u64 low, __u32 key)
+{
+	__u64 hash = low ^ high * 0x9e3779b97f4a7c15ULL;
+
+	hash ^= key * 0xff51afd7ed558ccdULL;
+	hash ^= hash >> 32;
+	hash *= 0xc4ceb9fe1a85ec53ULL;
+	return hash >> 32;
+}
 
 /* Per CPU and destination. */
 struct counters {
@@ -74,7 +108,7 @@ struct counters {
 /*
  * Here begins what only the tools read.
  *
- * The key of a binding in `bindings` (the administrator's, owner 0) and `claims` (the units').
+ * The key of `claims`, which holds the bindings of units and the administrator's ranges.
  */
 struct binding_key {
 	__u8 address[16];   /* masked, network byte order; IPv4 as ::ffff:a.b.c.d */
@@ -105,15 +139,23 @@ struct destination {
 	__u32 zero;
 };
 
+/* How much a port is used: for each protocol PORTS of them, in the order of the ports. */
+struct port_uses {
+	__u32 bindings; /* of this one port */
+	__u32 cuts;     /* ranges that begin here, or end just before */
+};
+
 /* One value, the books of the tables: counted while they are changed, counted anew with them. */
 struct ledger {
 	__u32 abi;      /* first in every ABI */
 	__u32 changing; /* a change is under way; found set, its author died: derive the tables anew
 			 */
-	__u64 loaded_at;                                         /* CLOCK_REALTIME, seconds */
-	__u32 binding_count;                                     /* entries of `bindings`, … */
-	__u32 claim_count;                                       /* … and of `claims` */
-	__u32 length_uses[FAMILIES][PROTOCOLS][PORT_KINDS][129]; /* by prefix length */
-	__u32 port_uses[PROTOCOLS][PORTS];
+	__u64 loaded_at;     /* CLOCK_REALTIME, seconds */
+	__u32 binding_count; /* what the administrator bound, … */
+	__u32 range_count;   /* … of it, ranges: these stand in `claims` */
+	__u32 claim_count;   /* what units bound */
+	__u32 entries;       /* in `slots` */
+	__u32 graves;
+	__u32 length_uses[FAMILIES][PROTOCOLS][PORT_KINDS][129]; /* entries, by prefix length */
 	__u32 destination_uses[MAX_DESTINATIONS]; /* distinct bindings that lead there */
 };

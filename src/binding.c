@@ -133,17 +133,42 @@ int address_parse(const char *text, struct in6_addr *ret, struct reason *reason)
 	return 0;
 }
 
+/* LO-HI. The word may be long: it comes from a file. */
+static int range_parse(const char *text, const char *dash, struct ports *ret, struct reason *reason)
+{
+	char low_text[sizeof("65535")] = "";
+	unsigned int low, high;
+
+	if ((size_t)(dash - text) < sizeof(low_text))
+		memcpy(low_text, text, (size_t)(dash - text));
+	if (number_parse(low_text, PORTS - 1, &low) < 0 ||
+		number_parse(dash + 1, PORTS - 1, &high) < 0 || low == 0)
+		return refuse(reason,
+			"\"%.64s\" is not a range of ports: write LO-HI with numbers from 1 to 65535, "
+			"or 0 or * for all",
+			text);
+	if (low > high)
+		return refuse(
+			reason, "\"%.64s\" ends before it begins: write %u-%u", text, high, low);
+	*ret = (struct ports){(uint16_t)low, (uint16_t)high};
+	return 0;
+}
+
 int ports_parse(const char *text, struct ports *ret, struct reason *reason)
 {
+	const char *dash = strchr(text, '-');
 	unsigned int port;
 
 	if (strcmp(text, "*") == 0) {
 		*ret = all_ports;
 		return 0;
 	}
+	if (dash && dash != text)
+		return range_parse(text, dash, ret, reason);
 	if (number_parse(text, PORTS - 1, &port) < 0)
 		return refuse(reason,
-			"\"%.64s\" is not a port: write a number from 1 to 65535, or 0 or * for all",
+			"\"%.64s\" is not a port: write a number from 1 to 65535, a range LO-HI, or 0 "
+			"or * for all",
 			text);
 	*ret = port == 0 ? all_ports : (struct ports){(uint16_t)port, (uint16_t)port};
 	return 0;
@@ -258,6 +283,16 @@ bool prefix_overlaps(const struct prefix *a, const struct prefix *b)
 bool ports_hold(const struct ports *ports, uint16_t port)
 {
 	return ports->low <= port && port <= ports->high;
+}
+
+bool ports_overlap(const struct ports *a, const struct ports *b)
+{
+	return a->low <= b->high && b->low <= a->high;
+}
+
+uint8_t ports_kind(const struct ports *ports)
+{
+	return ports->low == ports->high ? ONE_PORT : ports_are_all(ports) ? ALL_PORTS : PORT_RANGE;
 }
 
 bool ports_are_all(const struct ports *ports)

@@ -45,7 +45,8 @@ static const struct ports all_ports = {0, 65535};
  *
  * Label: 1 to 255 bytes. Protocol: tcp or udp, in any case of letters. Prefix: ADDRESS[/LENGTH],
  * masked; IPv4-mapped IPv6 ones are refused with the IPv4 spelling. Address: the same without a
- * length. Ports: a number from 1 to 65535, or 0 or * for all. Port: a number from 1 to 65535.
+ * length. Ports: a number from 1 to 65535, a range of two of them (80-89), or 0 or * for all.
+ * Port: a number from 1 to 65535.
  */
 int label_parse(const char *text, char ret[NAME_SIZE], struct reason *reason);
 int protocol_parse(const char *text, uint8_t *ret, struct reason *reason);
@@ -71,8 +72,10 @@ unsigned int prefix_written_length(const struct prefix *prefix);
 bool prefix_holds(const struct prefix *prefix, const struct in6_addr *address);
 bool prefix_overlaps(const struct prefix *a, const struct prefix *b);
 bool ports_hold(const struct ports *ports, uint16_t port);
+bool ports_overlap(const struct ports *a, const struct ports *b);
 
 bool ports_are_all(const struct ports *ports);
+uint8_t ports_kind(const struct ports *ports); /* ONE_PORT, PORT_RANGE or ALL_PORTS */
 
 /*
  * The order of precedence, negative where a comes first: of two selectors that match the same

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What is bound, and its changes: see bindings.h. */
+/* Changes of what is bound: see bindings.h. */
 #include "bindings.h"
 
-#include <bpf/bpf.h>
 #include <errno.h>
 #include <search.h>
 #include <stdlib.h>
@@ -11,306 +10,41 @@
 #include "cleanup.h"
 #include "destination.h"
 #include "say.h"
+#include "truth.h"
 
-#define ADMINISTRATOR 0
-#define NOWHERE       UINT32_MAX /* a destination_id: not bound */
-#define READ_CHUNK    65536U     /* entries per system call */
+/* With more ranges than this, a new generation is made sooner than one range put among them. */
+#define MOST_RANGES_IN_PLACE 4096
 
-/*
- * Owners.
- */
-
-const char *owner_name(const struct dispatcher *d, uint16_t owner)
+int bindings_list(struct dispatcher *d, struct bound **ret, size_t *ret_count)
 {
-	return owner == ADMINISTRATOR ? "" : d->now.owners[owner - 1].unit;
-}
-
-static uint16_t owner_find(const struct dispatcher *d, const char *unit)
-{
-	for (uint16_t owner = 1; owner <= MAX_OWNERS; owner++)
-		if (strcmp(owner_name(d, owner), unit) == 0)
-			return owner;
-	return ADMINISTRATOR;
-}
-
-static int owner_acquire(struct dispatcher *d, const char *unit, uint16_t *ret)
-{
-	uint16_t owner = owner_find(d, unit);
-
-	if (owner == ADMINISTRATOR) {
-		owner = owner_find(d, "");
-		if (owner == ADMINISTRATOR)
-			return fail(-ENOSPC,
-				"cannot bind for %s: %d units have bindings, which "
-				"is as many as there can be",
-				unit, MAX_OWNERS);
-		strncpy(d->now.owners[owner - 1].unit, unit, NAME_SIZE - 1);
-	}
-	*ret = owner;
-	return 0;
-}
-
-static void owner_release(struct dispatcher *d, uint16_t owner)
-{
-	memset(&d->now.owners[owner - 1], 0, sizeof(struct owner));
-}
-
-/* "nginx.service", or who bound by hand. */
-static const char *owner_text(const struct dispatcher *d, uint16_t owner)
-{
-	return owner == ADMINISTRATOR ? "the administrator (isomctl bind)" : owner_name(d, owner);
+	return truth_read(d, WHOLE_TRUTH, ret, ret_count);
 }
 
 /*
- * Reading the truth.
+ * A generation anew, from the same truth.
  */
 
-static int key_compare(const struct binding_key *a, const struct binding_key *b)
-{
-	struct selector x = selector_of_key(a), y = selector_of_key(b);
-
-	return selector_compare(&x, &y) ?: a->owner - b->owner;
-}
-
-static int entry_compare(const void *a, const void *b)
-{
-	return key_compare(&((const struct bound *)a)->key, &((const struct bound *)b)->key);
-}
-
-static bool same_selector(const struct binding_key *a, const struct binding_key *b)
-{
-	struct selector x = selector_of_key(a), y = selector_of_key(b);
-
-	return selector_compare(&x, &y) == 0;
-}
-
-static int map_of_owner(const struct generation *g, uint16_t owner)
-{
-	return g->maps[owner == ADMINISTRATOR ? MAP_BINDINGS : MAP_CLAIMS];
-}
-
-/* Appends all entries of a map to a list with enough room. */
-static int map_read(int map, struct bound *list, size_t room, size_t *count)
-{
-	_cleanup_(freep) struct binding_key *keys = calloc(READ_CHUNK, sizeof(*keys));
-	_cleanup_(freep) destination_id *values = calloc(READ_CHUNK, sizeof(*values));
-	bool first = true, last = false;
-	uint32_t position = 0;
-
-	if (!keys || !values)
-		return -ENOMEM;
-	while (!last) {
-		uint32_t got = READ_CHUNK;
-
-		if (bpf_map_lookup_batch(map, first ? NULL : &position, &position, keys, values,
-			    &got, NULL) < 0) {
-			if (errno != ENOENT)
-				return -errno;
-			last = true;
-		}
-		first = false;
-		if (got > room - *count)
-			return -EOVERFLOW;
-		for (uint32_t i = 0; i < got; i++)
-			list[(*count)++] = (struct bound){keys[i], values[i]};
-	}
-	return 0;
-}
-
-/* The entries of some maps of the truth, unsorted. The caller frees the array. */
-static int truth_read(const struct generation *g, bool bindings, bool claims, struct bound **ret,
-	size_t *ret_count)
-{
-	size_t room =
-		(bindings ? g->capacity[MAP_BINDINGS] : 0) + (claims ? g->capacity[MAP_CLAIMS] : 0);
-	_cleanup_(freep) struct bound *list = calloc(room + 1, sizeof(*list));
-	size_t count = 0;
-	int r = 0;
-
-	if (!list)
-		return fail(-ENOMEM, "cannot read the bindings: %m");
-	if (bindings)
-		r = map_read(g->maps[MAP_BINDINGS], list, room, &count);
-	if (claims && r == 0)
-		r = map_read(g->maps[MAP_CLAIMS], list, room, &count);
-	if (r < 0)
-		return fail(r, "cannot read the bindings: %m");
-	*ret = take_pointer(list);
-	*ret_count = count;
-	return 0;
-}
-
-int bindings_list(const struct dispatcher *d, struct bound **ret, size_t *ret_count)
-{
-	int r = truth_read(&d->now, true, true, ret, ret_count);
-
-	if (r == 0)
-		qsort(*ret, *ret_count, sizeof(**ret), entry_compare);
-	return r;
-}
-
-/* Where the owner has this selector lead to, or NOWHERE. */
-static destination_id truth_find(
-	const struct generation *g, const struct binding_key *key, uint16_t owner)
-{
-	struct binding_key wanted = *key;
-	destination_id destination;
-
-	wanted.owner = owner;
-	if (bpf_map_lookup_elem(map_of_owner(g, owner), &wanted, &destination) < 0)
-		return NOWHERE;
-	return destination;
-}
-
-/* Where any owner but the key's has this selector lead to, or NOWHERE. */
-static destination_id truth_find_other(
-	const struct dispatcher *d, const struct binding_key *key, uint16_t *ret_owner)
-{
-	for (uint32_t owner = 0; owner <= MAX_OWNERS; owner++) {
-		destination_id destination;
-
-		if (owner == key->owner || (owner && !owner_name(d, (uint16_t)owner)[0]))
-			continue;
-		if (owner && d->now.ledger->claim_count == 0)
-			break;
-		destination = truth_find(&d->now, key, (uint16_t)owner);
-		if (destination != NOWHERE) {
-			*ret_owner = (uint16_t)owner;
-			return destination;
-		}
-	}
-	return NOWHERE;
-}
-
-/*
- * Whole generations.
- */
-
-static int map_write(int map, const struct bound *list, size_t count)
-{
-	_cleanup_(freep) struct binding_key *keys = calloc(count + 1, sizeof(*keys));
-	_cleanup_(freep) destination_id *values = calloc(count + 1, sizeof(*values));
-	LIBBPF_OPTS(bpf_map_batch_opts, options, .elem_flags = BPF_ANY);
-	uint32_t inserted = (uint32_t)count;
-
-	if (!keys || !values)
-		return -ENOMEM;
-	for (size_t i = 0; i < count; i++) {
-		keys[i] = list[i].key;
-		values[i] = list[i].destination;
-	}
-	if (count && bpf_map_update_batch(map, keys, values, &inserted, &options) < 0)
-		return -errno;
-	return 0;
-}
-
-/*
- * Sorts a list and leaves one entry of each selector, the lowest owner's. Which owner's is all
- * the same: they lead to the same destination.
- */
-static size_t unique(struct bound *list, size_t count)
-{
-	size_t kept = 0;
-
-	qsort(list, count, sizeof(*list), entry_compare);
-	for (size_t i = 0; i < count; i++)
-		if (kept == 0 || !same_selector(&list[kept - 1].key, &list[i].key))
-			list[kept++] = list[i];
-	return kept;
-}
-
-/* How much room the next generation needs. */
-struct room {
-	uint32_t entries[SIZED_MAPS];
-};
-
-static struct room room_used(const struct generation *g)
-{
-	return (struct room){{
-		[MAP_IPV4] = lookup_entries(g, IPV4),
-		[MAP_IPV6] = lookup_entries(g, IPV6),
-		[MAP_BINDINGS] = g->ledger->binding_count,
-		[MAP_CLAIMS] = g->ledger->claim_count,
-	}};
-}
-
-/* Counts what a list takes in the tables of the truth, and at most in those of the program. */
-static void room_add(struct room *room, const struct bound *list, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		struct selector selector = selector_of_key(&list[i].key);
-
-		room->entries[prefix_family(&selector.prefix) == IPV4 ? MAP_IPV4 : MAP_IPV6]++;
-		room->entries[list[i].key.owner == ADMINISTRATOR ? MAP_BINDINGS : MAP_CLAIMS]++;
-	}
-}
-
-/* Puts a generation with this truth into place. The list comes back sorted and shortened. */
-static int generation_fill_and_switch(struct dispatcher *d, const struct room *room,
-	enum truth truth, struct bound *list, size_t count)
-{
-	_cleanup_(generation_free) struct generation next = {.program = -EBADF};
-	struct room used = {};
-	int r;
-
-	for (enum map map = 0; map < MAPS; map++)
-		next.maps[map] = -EBADF;
-	r = generation_create(&d->now, room->entries, truth, &next);
-	if (r < 0)
-		return r;
-
-	room_add(&used, list, count);
-	next.ledger->binding_count = used.entries[MAP_BINDINGS];
-	next.ledger->claim_count = used.entries[MAP_CLAIMS];
-	for (enum map map = MAP_BINDINGS; map <= MAP_CLAIMS && r == 0; map++) {
-		/* The list has first the one's entries, then the other's. */
-		size_t first = map == MAP_CLAIMS ? used.entries[MAP_BINDINGS] : 0;
-		bool handed_down = next.capacity[map] == d->now.capacity[map] &&
-			!(map == MAP_BINDINGS && truth == NEW_BINDINGS);
-
-		if (!handed_down)
-			r = map_write(next.maps[map], list + first, used.entries[map]);
-	}
-	if (r == 0)
-		r = lookup_build(&next, list, unique(list, count));
-	if (r < 0)
-		return fail(r, "cannot fill the tables for %zu bindings: %m: nothing was changed",
-			count);
-
-	next.ledger->changing = 1;
-	r = dispatcher_switch(d, &next);
-	if (r < 0)
-		return r;
-	dispatcher_wait_for_packets();
-	d->now.ledger->changing = 0;
-	return 0;
-}
-
-/* The same truth in the next generation, with at least this much room. */
-static int rebuild(struct dispatcher *d, const struct room *room)
+static int rebuild(struct dispatcher *d, const uint32_t room[SIZED_MAPS])
 {
 	_cleanup_(freep) struct bound *list = NULL;
 	size_t count;
-	int r = truth_read(&d->now, true, true, &list, &count);
+	int r = truth_read(d, WHOLE_TRUTH, &list, &count);
 
-	return r < 0 ? r : generation_fill_and_switch(d, room, SAME_TRUTH, list, count);
+	return r < 0 ? r : truth_put(d, list, count, room, NULL);
 }
 
 int bindings_upgrade(struct dispatcher *d)
 {
-	struct room room;
-
-	memcpy(room.entries, d->now.capacity, sizeof(room.entries));
-	return rebuild(d, &room);
+	return rebuild(d, NULL);
 }
 
-/* Units that have no claim left after a tool died between dropping the one and the other. */
+/* Units that have no claim: left by a tool that died between dropping the one and the other. */
 static int release_idle_owners(struct dispatcher *d)
 {
 	_cleanup_(freep) bool *busy = calloc(MAX_OWNERS + 1, sizeof(*busy));
 	_cleanup_(freep) struct bound *list = NULL;
 	size_t count;
-	int r = truth_read(&d->now, false, true, &list, &count);
+	int r = truth_read(d, CLAIMS, &list, &count);
 
 	if (r < 0)
 		return r;
@@ -345,258 +79,645 @@ int change_begin(const char *bpffs, enum dispatcher_missing missing, struct disp
  * Small changes, in place.
  */
 
-struct step {
-	struct binding_key key;
-	destination_id last; /* NOWHERE: to be bound */
-	destination_id next; /* NOWHERE: to be unbound */
+/* A selector that leads elsewhere than before: NOWHERE, it wasn't bound or isn't any more. */
+struct lead {
+	struct selector selector;
+	destination_id last;
+	destination_id next;
 };
 
-static struct step step_back(const struct step *step)
+/* What is to be done, put together before anything is. */
+struct change {
+	struct step *claims;
+	size_t claim_count;
+	struct plan plan;
+	bool needs_generation; /* the plan won't do */
+	struct lead *leads;
+	size_t lead_count;
+	int by_hand; /* how many more bindings in the tables are the administrator's: 1, 0, -1 */
+};
+
+static void change_free(struct change *change)
 {
-	return (struct step){step->key, step->next, step->last};
+	free(change->claims);
+	free(change->leads);
+	plan_free(&change->plan);
 }
 
-static int truth_step(struct generation *g, const struct step *step)
+static void count_change(struct dispatcher *d, const struct change *change)
 {
-	int map = map_of_owner(g, step->key.owner);
-	uint32_t *count = step->key.owner == ADMINISTRATOR ? &g->ledger->binding_count
-							   : &g->ledger->claim_count;
+	struct ledger *ledger = d->now.ledger;
 
-	if (step->next == NOWHERE) {
-		if (bpf_map_delete_elem(map, &step->key) < 0)
-			return -errno;
-		(*count)--;
-		return 0;
+	ledger->binding_count += (uint32_t)change->by_hand;
+	for (size_t i = 0; i < change->claim_count; i++) {
+		const struct step *step = &change->claims[i];
+		uint32_t difference = (step->last == NOWHERE) - (step->next == NOWHERE);
+
+		if (step->key.owner == ADMINISTRATOR) {
+			ledger->binding_count += difference;
+			ledger->range_count += difference;
+		} else {
+			ledger->claim_count += difference;
+		}
 	}
-	if (bpf_map_update_elem(map, &step->key, &step->next, BPF_ANY) < 0)
-		return -errno;
-	if (step->last == NOWHERE)
-		(*count)++;
-	return 0;
-}
+	for (size_t i = 0; i < change->lead_count; i++) {
+		const struct lead *lead = &change->leads[i];
 
-static int lookup_step(struct generation *g, const struct step *step)
-{
-	struct bound entry = {step->key, step->next == NOWHERE ? step->last : step->next};
-
-	if (step->next == NOWHERE)
-		return lookup_remove(g, &entry);
-	if (step->last == NOWHERE)
-		return lookup_add(g, &entry);
-	return lookup_move(g, &entry, step->last);
-}
-
-/* The truth first: the tables can always be derived from it. */
-static int step_take(struct dispatcher *d, const struct step *step)
-{
-	uint16_t other;
-	int r = truth_step(&d->now, step);
-
-	/* What another owner binds too is in the tables already, and stays there. */
-	if (r < 0 || truth_find_other(d, &step->key, &other) != NOWHERE)
-		return r;
-	r = lookup_step(&d->now, step);
-	if (r < 0) {
-		struct step back = step_back(step);
-
-		truth_step(&d->now, &back);
+		if (lead->last != NOWHERE)
+			ledger->destination_uses[lead->last]--;
+		if (lead->next != NOWHERE)
+			ledger->destination_uses[lead->next]++;
+		if (ports_kind(&lead->selector.ports) == PORT_RANGE)
+			ranges_count(&d->now, &lead->selector,
+				(lead->last == NOWHERE) - (lead->next == NOWHERE));
 	}
-	return r;
-}
-
-static bool steps_undo(struct dispatcher *d, const struct step *steps, size_t count)
-{
-	while (count--) {
-		struct step back = step_back(&steps[count]);
-
-		if (step_take(d, &back) < 0)
-			return false;
-	}
-	return true;
-}
-
-/* Sees to it that new bindings have room, in tables twice as large if need be. */
-static int make_room(struct dispatcher *d, const struct step *steps, size_t count)
-{
-	struct room room = room_used(&d->now);
-	bool enough = true;
-
-	for (size_t i = 0; i < count; i++)
-		if (steps[i].last == NOWHERE)
-			room_add(&room, &(struct bound){steps[i].key, steps[i].next}, 1);
-	for (enum map map = 0; map < SIZED_MAPS; map++) {
-		if (room.entries[map] > d->now.capacity[map])
-			enough = false;
-		else
-			room.entries[map] = d->now.capacity[map];
-	}
-	return enough ? 0 : rebuild(d, &room);
 }
 
 /*
- * Takes all steps or none. Whoever removes something waits until no packet is under way that might
- * have seen it, since the kernel gives the entries of a hash map to the next one at once.
+ * Sees to it that what comes has room, in a generation with larger tables if need be, or with the
+ * same and without graves: with some more room than it takes, not to be here again at once.
  */
-static int steps_take(struct dispatcher *d, const struct step *steps, size_t count)
+static int make_room(struct dispatcher *d, const struct change *change)
 {
-	bool undone = true, removed = false;
-	size_t taken;
-	int r;
+	const struct ledger *ledger = d->now.ledger;
+	uint32_t additions = (uint32_t)change->plan.addition_count, claims = 0;
+	uint32_t room[SIZED_MAPS];
 
-	r = make_room(d, steps, count);
+	for (size_t i = 0; i < change->claim_count; i++)
+		claims += change->claims[i].last == NOWHERE;
+	room[MAP_SLOTS] = ledger->entries + additions;
+	room[MAP_CLAIMS] = ledger->range_count + ledger->claim_count + claims;
+	if (room[MAP_SLOTS] + ledger->graves <= d->now.capacity[MAP_SLOTS] &&
+		room[MAP_CLAIMS] <= d->now.capacity[MAP_CLAIMS])
+		return 0;
+	for (enum map map = 0; map < SIZED_MAPS; map++)
+		room[map] += room[map] / 4;
+	return rebuild(d, room);
+}
+
+/*
+ * The truth as it was, and if packets saw anything of the change, the tables as they were, too,
+ * perhaps with more room than before.
+ */
+static bool undo(struct dispatcher *d, const struct change *change, bool touched, bool enlarge)
+{
+	uint32_t room[SIZED_MAPS];
+
+	memcpy(room, d->now.capacity, sizeof(room));
+	if (enlarge)
+		room[MAP_SLOTS] = 2 * room[MAP_SLOTS];
+	if (claims_take_back(&d->now, change->claims, change->claim_count) == 0 &&
+		(!touched || rebuild(d, room) == 0)) {
+		d->now.ledger->changing = 0;
+		return true;
+	}
+	warn("the change is half done: the next command that changes something mends it");
+	return false;
+}
+
+/*
+ * Makes a change or none. The truth goes first: the tables can be derived from it, and the next
+ * tool does so if this one is killed before the mark is cleared.
+ */
+static int change_make(struct dispatcher *d, const struct change *change)
+{
+	int r = make_room(d, change);
+
 	if (r < 0)
 		return r;
 	d->now.ledger->changing = 1;
-	for (taken = 0; taken < count && r == 0; taken++) {
-		r = step_take(d, &steps[taken]);
-		removed = removed || steps[taken].last != NOWHERE;
-	}
+	r = claims_write(&d->now, change->claims, change->claim_count);
 	if (r < 0) {
-		undone = steps_undo(d, steps, taken - 1);
-		removed = true;
-		fail(r, "cannot change the bindings: %m: nothing was changed");
-	}
-	if (removed)
-		dispatcher_wait_for_packets();
-	if (undone)
 		d->now.ledger->changing = 0;
+		return fail(r, "cannot change the bindings: %m: nothing was changed");
+	}
+	if (change->needs_generation) {
+		r = rebuild(d, d->now.capacity);
+		if (r < 0)
+			undo(d, change, false, false);
+		return r;
+	}
+	r = plan_carry_out(&d->now, &change->plan);
+	/* By misfortune an entry's probes may all be taken: in a larger table they aren't. */
+	if (r == -ENOSPC && undo(d, change, true, true))
+		return change_make(d, change);
+	if (r < 0) {
+		fail(r, "cannot change the bindings: %m");
+		undo(d, change, true, false);
+		return r;
+	}
+	count_change(d, change);
+	d->now.ledger->changing = 0;
+	return 0;
+}
+
+/* For one that is bound to one port or to all: what will stand in the tables is value, or nothing.
+ */
+static int plan_single(
+	const struct dispatcher *d, const struct place *place, uint32_t value, struct plan *plan)
+{
+	uint32_t now;
+	int r = lookup_get(&d->now, place, &now);
+
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (r == -ENOENT)
+		return value == NOWHERE ? 0 : plan_add(plan, place, value);
+	if (value == NOWHERE)
+		return plan_remove(plan, place);
+	return value == now ? 0 : plan_move(plan, place, value);
+}
+
+/*
+ * The administrator's changes.
+ */
+
+/* A claim's change, of a range, by all the ranges that there will be: `next`, sorted claims. */
+static int plan_range(const struct dispatcher *d, const struct selector *selector,
+	const struct bound *next, size_t next_count, struct change *change)
+{
+	struct ranges ranges;
+	int r = bound_ranges(next, next_count, &ranges);
+
+	if (r < 0)
+		return r;
+	if (ranges.count > MOST_RANGES_IN_PLACE)
+		change->needs_generation = true;
+	else
+		r = ranges_plan(&d->now, &ranges, selector, &change->plan);
+	free((void *)ranges.ranges);
 	return r;
 }
 
-static int say_conflict(const struct dispatcher *d, const struct binding *binding, uint16_t other,
-	destination_id destination)
+static int say_cannot_change(int error)
 {
-	char text[LONGEST_SELECTOR_TEXT];
-
-	return fail(-EADDRINUSE,
-		"cannot bind %s under label \"%s\": %s has bound it under label \"%s\"",
-		selector_format(&binding->selector, text), binding->label, owner_text(d, other),
-		d->now.destinations[destination].label);
+	return fail(error, "cannot change the bindings: %m: nothing was changed");
 }
 
-/* The step that makes the owner's selector lead to the binding's label. */
-static int step_to(
-	struct dispatcher *d, const struct binding *binding, uint16_t owner, struct step *ret)
+static int add_lead(struct change *change, const struct selector *selector, destination_id last,
+	destination_id next)
 {
-	uint8_t family = prefix_family(&binding->selector.prefix);
-	struct step step = {.key = key_of_selector(&binding->selector, owner)};
-	destination_id others;
-	uint16_t other;
+	if (!change->leads)
+		change->leads = calloc(1, sizeof(*change->leads));
+	if (!change->leads)
+		return -ENOMEM;
+	change->leads[change->lead_count++] = (struct lead){*selector, last, next};
+	return 0;
+}
+
+static int add_step(struct change *change, const struct step *step)
+{
+	change->claims = calloc(1, sizeof(*change->claims));
+	if (!change->claims)
+		return -ENOMEM;
+	change->claims[change->claim_count++] = *step;
+	return 0;
+}
+
+/* Who else has bound this under another label? */
+static int check_others(struct dispatcher *d, const struct bound *wanted)
+{
+	_cleanup_(freep) struct bound *claims = NULL;
+	const struct bound *other;
+	size_t count;
 	int r;
 
-	r = destination_acquire(d, binding->label, family, binding->selector.protocol, &step.next);
+	if (d->now.ledger->claim_count == 0)
+		return 0;
+	r = truth_read(d, CLAIMS, &claims, &count);
 	if (r < 0)
 		return r;
-	others = truth_find_other(d, &step.key, &other);
-	if (others != NOWHERE && others != step.next)
-		return say_conflict(d, binding, other, others);
-	step.last = truth_find(&d->now, &step.key, owner);
-	*ret = step;
+	other = bound_find(claims, count, &wanted->key);
+	if (!other || other->destination == wanted->destination)
+		return 0;
+	return say_conflict(d, &(struct conflict){TWO_LABELS, wanted, other}, wanted);
+}
+
+static int bind_single(struct dispatcher *d, const struct bound *wanted)
+{
+	_cleanup_(change_free) struct change change = {};
+	struct selector selector = selector_of_key(&wanted->key);
+	struct place place = place_of_selector(&selector);
+	destination_id last = NOWHERE;
+	uint32_t now = 0;
+	int r = lookup_get(&d->now, &place, &now);
+
+	if (r < 0 && r != -ENOENT)
+		return say_cannot_change(r);
+	if (r == 0) {
+		if (now == (wanted->destination | BY_HAND))
+			return 0;
+		last = now & DESTINATION;
+		r = check_others(d, wanted);
+		if (r < 0)
+			return r;
+	}
+	change.by_hand = !(now & BY_HAND);
+	r = plan_single(d, &place, wanted->destination | BY_HAND, &change.plan);
+	if (r == 0 && last != wanted->destination)
+		r = add_lead(&change, &selector, last, wanted->destination);
+	return r < 0 ? say_cannot_change(r) : change_make(d, &change);
+}
+
+/* The list with one entry more, or one that leads elsewhere, or (NOWHERE) less. Sorted again. */
+static int claims_with(const struct bound *claims, size_t count, const struct bound *changed,
+	struct bound **ret, size_t *ret_count)
+{
+	struct bound *list = calloc(count + 2, sizeof(*list));
+	size_t kept = 0;
+
+	if (!list)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++)
+		if (key_compare(&claims[i].key, &changed->key) != 0)
+			list[kept++] = claims[i];
+	if (changed->destination != NOWHERE)
+		list[kept++] = *changed;
+	qsort(list, kept, sizeof(*list), bound_compare);
+	*ret = list;
+	*ret_count = kept;
 	return 0;
+}
+
+static destination_id leads_to(
+	const struct bound *claims, size_t count, const struct binding_key *key)
+{
+	const struct bound *found = bound_find(claims, count, key);
+
+	return found ? found->destination : NOWHERE;
+}
+
+/* Binds a range, or (with destination NOWHERE) unbinds it, among all others. */
+static int change_range(struct dispatcher *d, const struct bound *wanted)
+{
+	_cleanup_(change_free) struct change change = {};
+	_cleanup_(freep) struct bound *claims = NULL, *list = NULL;
+	struct selector selector = selector_of_key(&wanted->key);
+	const struct step step = {
+		wanted->key, claim_find(&d->now, &wanted->key), wanted->destination};
+	destination_id last, next;
+	struct conflict conflict;
+	size_t claim_count, count = 0;
+	int r = truth_read(d, CLAIMS, &claims, &claim_count);
+
+	if (r < 0)
+		return r;
+	r = claims_with(claims, claim_count, wanted, &list, &count);
+	if (r == 0)
+		r = bound_find_conflict(list, count, &conflict);
+	if (r < 0)
+		return say_cannot_change(r);
+	if (conflict.kind != NO_CONFLICT)
+		return say_conflict(d, &conflict,
+			same_selector(&conflict.b->key, &wanted->key) &&
+					conflict.b->key.owner == wanted->key.owner
+				? conflict.b
+				: conflict.a);
+	last = leads_to(claims, claim_count, &wanted->key);
+	next = leads_to(list, count, &wanted->key);
+	r = add_step(&change, &step);
+	if (r == 0 && last != next)
+		r = add_lead(&change, &selector, last, next);
+	if (r == 0 && last != next)
+		r = plan_range(d, &selector, list, count, &change);
+	return r < 0 ? say_cannot_change(r) : change_make(d, &change);
+}
+
+/* Where the range is cut already, and its prefix has no other there, nobody else need be asked. */
+static int bind_range(struct dispatcher *d, const struct bound *wanted)
+{
+	_cleanup_(change_free) struct change change = {};
+	struct selector selector = selector_of_key(&wanted->key);
+	const struct step step = {wanted->key, NOWHERE, wanted->destination};
+	bool planned = false;
+	int r;
+
+	if (claim_find(&d->now, &wanted->key) == wanted->destination)
+		return 0;
+	r = ranges_plan_alone(&d->now, wanted, &change.plan, &planned);
+	if (r == 0 && !planned)
+		return change_range(d, wanted);
+	if (r == 0)
+		r = add_step(&change, &step);
+	if (r == 0)
+		r = add_lead(&change, &selector, NOWHERE, wanted->destination);
+	return r < 0 ? say_cannot_change(r) : change_make(d, &change);
 }
 
 int bindings_bind(struct dispatcher *d, const struct binding *binding)
 {
-	struct step step;
-	int r = step_to(d, binding, ADMINISTRATOR, &step);
+	struct bound wanted = {.key = key_of_selector(&binding->selector, ADMINISTRATOR)};
+	int r = destination_acquire(d, binding->label, prefix_family(&binding->selector.prefix),
+		binding->selector.protocol, &wanted.destination);
 
-	if (r < 0 || step.last == step.next)
+	if (r < 0)
 		return r;
-	return steps_take(d, &step, 1);
+	return is_range(&wanted.key) ? bind_range(d, &wanted) : bind_single(d, &wanted);
+}
+
+/* What the administrator has bound so leads here; NOWHERE: he hasn't. */
+static int find_by_hand(
+	const struct dispatcher *d, const struct selector *selector, destination_id *ret)
+{
+	struct binding_key key = key_of_selector(selector, ADMINISTRATOR);
+	struct place place = place_of_selector(selector);
+	uint32_t value;
+	int r;
+
+	*ret = NOWHERE;
+	if (is_range(&key)) {
+		*ret = claim_find(&d->now, &key);
+		return 0;
+	}
+	r = lookup_get(&d->now, &place, &value);
+	if (r == 0 && value & BY_HAND)
+		*ret = value & DESTINATION;
+	return r == -ENOENT ? 0 : r;
+}
+
+static int say_not_bound(
+	const struct dispatcher *d, const char *text, const struct bound *claims_of_units)
+{
+	if (claims_of_units)
+		return fail(-ENOENT,
+			"cannot unbind %s: it belongs to %s: take it out of the unit's "
+			"[Isomer] section, or stop the unit",
+			text, owner_name(d, claims_of_units->key.owner));
+	return fail(-ENOENT, "cannot unbind %s: it isn't bound", text);
+}
+
+static int unbind_single(struct dispatcher *d, const struct selector *selector, destination_id last,
+	bool bound_by_units)
+{
+	_cleanup_(change_free) struct change change = {.by_hand = -1};
+	struct place place = place_of_selector(selector);
+	int r = plan_single(d, &place, bound_by_units ? last : NOWHERE, &change.plan);
+
+	if (r == 0 && !bound_by_units)
+		r = add_lead(&change, selector, last, NOWHERE);
+	return r < 0 ? say_cannot_change(r) : change_make(d, &change);
 }
 
 int bindings_unbind(struct dispatcher *d, const struct binding *binding)
 {
-	struct step step = {key_of_selector(&binding->selector, ADMINISTRATOR), NOWHERE, NOWHERE};
-	char text[LONGEST_SELECTOR_TEXT];
-	uint16_t other;
-
-	selector_format(&binding->selector, text);
-	step.last = truth_find(&d->now, &step.key, ADMINISTRATOR);
-	if (step.last == NOWHERE) {
-		if (truth_find_other(d, &step.key, &other) != NOWHERE)
-			return fail(-ENOENT,
-				"cannot unbind %s: it belongs to %s: take it out of the unit's "
-				"[Isomer] section, or stop the unit",
-				text, owner_name(d, other));
-		return fail(-ENOENT, "cannot unbind %s: it isn't bound", text);
-	}
-	if (strcmp(d->now.destinations[step.last].label, binding->label) != 0)
-		return fail(-ENOENT, "cannot unbind %s from label \"%s\": it is bound to \"%s\"",
-			text, binding->label, d->now.destinations[step.last].label);
-	return steps_take(d, &step, 1);
-}
-
-static int step_compare(const void *a, const void *b)
-{
-	return key_compare(&((const struct step *)a)->key, &((const struct step *)b)->key);
-}
-
-static bool is_wanted(const struct step *wanted, size_t count, const struct binding_key *key)
-{
-	struct step step = {.key = *key};
-
-	return bsearch(&step, wanted, count, sizeof(*wanted), step_compare) != NULL;
-}
-
-/* Makes the steps from what the unit has to what it wants: first what comes, then what goes. */
-static int sync_steps(struct dispatcher *d, uint16_t owner, const struct binding *bindings,
-	size_t count, struct step **ret, size_t *ret_count)
-{
+	struct bound gone = {key_of_selector(&binding->selector, ADMINISTRATOR), NOWHERE};
 	_cleanup_(freep) struct bound *claims = NULL;
-	_cleanup_(freep) struct step *wanted = calloc(count + 1, sizeof(*wanted));
-	struct step *steps;
-	size_t claim_count, step_count = 0, unique_count = 0;
-	int r;
+	const struct bound *others = NULL;
+	char text[LONGEST_SELECTOR_TEXT];
+	destination_id last;
+	size_t count;
+	int r = find_by_hand(d, &binding->selector, &last);
 
-	r = truth_read(&d->now, false, true, &claims, &claim_count);
 	if (r < 0)
-		return r;
-	steps = calloc(count + claim_count + 1, sizeof(*steps));
-	*ret = steps;
-	if (!wanted || !steps)
-		return fail(-ENOMEM, "cannot change the bindings: %m");
-
-	for (size_t i = 0; i < count; i++) {
-		r = step_to(d, &bindings[i], owner, &wanted[i]);
+		return say_cannot_change(r);
+	selector_format(&binding->selector, text);
+	if (last != NOWHERE && strcmp(d->now.destinations[last].label, binding->label) != 0)
+		return fail(-ENOENT, "cannot unbind %s from label \"%s\": it is bound to \"%s\"",
+			text, binding->label, d->now.destinations[last].label);
+	if (last != NOWHERE && is_range(&gone.key))
+		return change_range(d, &gone);
+	if (d->now.ledger->claim_count) {
+		r = truth_read(d, CLAIMS, &claims, &count);
 		if (r < 0)
 			return r;
+		others = bound_find(claims, count, &gone.key);
 	}
-	qsort(wanted, count, sizeof(*wanted), step_compare);
-	for (size_t i = 0; i < count; i++)
-		if (i == 0 || step_compare(&wanted[i - 1], &wanted[i]) != 0)
-			wanted[unique_count++] = wanted[i];
-	for (size_t i = 0; i < unique_count; i++)
-		if (wanted[i].last != wanted[i].next)
-			steps[step_count++] = wanted[i];
-	for (size_t i = 0; i < claim_count; i++)
-		if (claims[i].key.owner == owner &&
-			!is_wanted(wanted, unique_count, &claims[i].key))
-			steps[step_count++] =
-				(struct step){claims[i].key, claims[i].destination, NOWHERE};
-	*ret_count = step_count;
+	if (last == NOWHERE)
+		return say_not_bound(d, text, others);
+	return unbind_single(d, &binding->selector, last, others != NULL);
+}
+
+/*
+ * The units' changes.
+ */
+
+/* The units of one sync, and the places that they have as owners. */
+struct sync {
+	struct dispatcher *d;
+	struct unit_bindings *units;
+	size_t unit_count;
+	uint16_t *owners;     /* by unit; ADMINISTRATOR: has none and wants none */
+	uint16_t *unit_of;    /* by owner; one more than the unit's index, 0: not of this sync */
+	struct bound *claims; /* as they are */
+	size_t claim_count;
+	struct bound *next; /* as they will be */
+	size_t next_count;
+};
+
+static void sync_free(struct sync *sync)
+{
+	free(sync->owners);
+	free(sync->unit_of);
+	free(sync->claims);
+	free(sync->next);
+}
+
+static int sync_acquire_owners(struct sync *sync)
+{
+	sync->owners = calloc(sync->unit_count + 1, sizeof(*sync->owners));
+	sync->unit_of = calloc(MAX_OWNERS + 1, sizeof(*sync->unit_of));
+	if (!sync->owners || !sync->unit_of)
+		return fail(-ENOMEM, "cannot change the bindings: %m");
+	for (size_t i = 0; i < sync->unit_count; i++) {
+		struct unit_bindings *unit = &sync->units[i];
+
+		unit->result = 0;
+		sync->owners[i] = owner_find(sync->d, unit->unit);
+		if (unit->count && sync->owners[i] == ADMINISTRATOR)
+			unit->result = owner_acquire(sync->d, unit->unit, &sync->owners[i]);
+		if (sync->owners[i] != ADMINISTRATOR)
+			sync->unit_of[sync->owners[i]] = (uint16_t)(i + 1);
+	}
 	return 0;
 }
 
-int bindings_sync(
-	struct dispatcher *d, const char *unit, const struct binding *bindings, size_t count)
+/* Units that have no claims, before this or now, need no place. */
+static void sync_release_owners(struct sync *sync, bool done)
 {
-	_cleanup_(freep) struct step *steps = NULL;
-	bool known = owner_find(d, unit) != ADMINISTRATOR;
-	size_t step_count = 0;
-	uint16_t owner = ADMINISTRATOR;
+	const struct bound *list = done ? sync->next : sync->claims;
+	size_t count = done ? sync->next_count : sync->claim_count;
+
+	for (size_t i = 0; i < count && sync->unit_of; i++)
+		sync->unit_of[list[i].key.owner] = 0;
+	for (uint16_t owner = 1; owner <= MAX_OWNERS && sync->unit_of; owner++)
+		if (sync->unit_of[owner])
+			owner_release(sync->d, owner);
+}
+
+/* The unit that has this claim, if it is one of the sync's and has not been left out. */
+static struct unit_bindings *sync_unit(const struct sync *sync, uint16_t owner)
+{
+	uint16_t unit = sync->unit_of[owner];
+
+	return unit && sync->units[unit - 1].result == 0 ? &sync->units[unit - 1] : NULL;
+}
+
+/* Of one unit, what is wanted: appended to the list. */
+static int want(struct sync *sync, size_t index)
+{
+	struct unit_bindings *unit = &sync->units[index];
+
+	for (size_t i = 0; i < unit->count; i++) {
+		const struct selector *selector = &unit->bindings[i].selector;
+		struct bound *wanted = &sync->next[sync->next_count];
+		destination_id by_hand;
+		int r;
+
+		wanted->key = key_of_selector(selector, sync->owners[index]);
+		r = destination_acquire(sync->d, unit->bindings[i].label,
+			prefix_family(&selector->prefix), selector->protocol, &wanted->destination);
+		if (r < 0)
+			return r;
+		r = find_by_hand(sync->d, selector, &by_hand);
+		if (r < 0)
+			return say_cannot_change(r);
+		if (by_hand != NOWHERE && by_hand != wanted->destination) {
+			struct bound other = {key_of_selector(selector, ADMINISTRATOR), by_hand};
+
+			return say_conflict(
+				sync->d, &(struct conflict){TWO_LABELS, wanted, &other}, wanted);
+		}
+		sync->next_count++;
+	}
+	return 0;
+}
+
+/* What will be claimed, if all goes well: by the others what is, by these what they want. */
+static int sync_imagine(struct sync *sync)
+{
+	size_t most = sync->claim_count;
+
+	for (size_t i = 0; i < sync->unit_count; i++)
+		most += sync->units[i].count;
+	free(sync->next);
+	sync->next = calloc(most + 1, sizeof(*sync->next));
+	if (!sync->next)
+		return fail(-ENOMEM, "cannot change the bindings: %m");
+	sync->next_count = 0;
+	for (size_t i = 0; i < sync->unit_count; i++) {
+		size_t before = sync->next_count;
+
+		if (sync->units[i].result == 0)
+			sync->units[i].result = want(sync, i);
+		if (sync->units[i].result < 0)
+			sync->next_count = before;
+	}
+	for (size_t i = 0; i < sync->claim_count; i++)
+		if (!sync_unit(sync, sync->claims[i].key.owner))
+			sync->next[sync->next_count++] = sync->claims[i];
+	qsort(sync->next, sync->next_count, sizeof(*sync->next), bound_compare);
+	return 0;
+}
+
+/* Leaves units out until what the others want goes together with what there is. */
+static int sync_settle(struct sync *sync)
+{
+	struct conflict conflict = {};
 	int r;
 
-	if (!known && count == 0)
-		return 0;
-	r = owner_acquire(d, unit, &owner);
+	do {
+		struct unit_bindings *a, *b;
+
+		r = sync_imagine(sync);
+		if (r < 0)
+			return r;
+		r = bound_find_conflict(sync->next, sync->next_count, &conflict);
+		if (r < 0)
+			return say_cannot_change(r);
+		if (conflict.kind == NO_CONFLICT)
+			break;
+		a = sync_unit(sync, conflict.a->key.owner);
+		b = sync_unit(sync, conflict.b->key.owner);
+		if (!a && !b)
+			break; /* it was there before: a tool died. It goes when its owners do. */
+		if (b > a)
+			b->result = say_conflict(sync->d, &conflict, conflict.b);
+		else
+			a->result = say_conflict(sync->d, &conflict, conflict.a);
+	} while (true);
+	return 0;
+}
+
+/* The leads of the selectors that steps are about: sorted, so those of one selector are together.
+ */
+static int sync_leads(const struct sync *sync, struct change *change)
+{
+	size_t ranges = 0;
+	int r = 0;
+
+	change->leads = calloc(change->claim_count + 1, sizeof(*change->leads));
+	if (!change->leads)
+		return -ENOMEM;
+	for (size_t i = 0; i < change->claim_count && r == 0; i++) {
+		const struct binding_key *key = &change->claims[i].key;
+		struct lead lead = {.selector = selector_of_key(key)};
+		struct place place = place_of_selector(&lead.selector);
+		destination_id by_hand = NOWHERE;
+		uint32_t value;
+
+		if (i > 0 && same_selector(&change->claims[i - 1].key, key))
+			continue;
+		r = find_by_hand(sync->d, &lead.selector, &by_hand);
+		lead.last = leads_to(sync->claims, sync->claim_count, key);
+		lead.next = leads_to(sync->next, sync->next_count, key);
+		if (by_hand != NOWHERE)
+			lead.last = lead.next = by_hand;
+		if (r == 0 && !is_range(key)) {
+			/* After a tool died, an entry may lead elsewhere than its claims say. */
+			if (lookup_get(&sync->d->now, &place, &value) == 0)
+				lead.last = value & DESTINATION;
+			value = lead.next == NOWHERE || by_hand == NOWHERE ? lead.next
+									   : lead.next | BY_HAND;
+			r = plan_single(sync->d, &place, value, &change->plan);
+		} else if (r == 0 && lead.last != lead.next && ranges++ == 0) {
+			r = plan_range(
+				sync->d, &lead.selector, sync->next, sync->next_count, change);
+		}
+		if (lead.last != lead.next)
+			change->leads[change->lead_count++] = lead;
+	}
+	/* Each plan for a range takes for granted that the others are as they are. */
+	if (ranges > 1)
+		change->needs_generation = true;
+	plan_settle(&change->plan);
+	return r;
+}
+
+static int sync_change(struct sync *sync)
+{
+	_cleanup_(change_free) struct change change = {};
+	int r = steps_between(sync->claims, sync->claim_count, sync->next, sync->next_count,
+		&change.claims, &change.claim_count);
+
+	if (r == 0)
+		r = sync_leads(sync, &change);
+	if (r < 0)
+		return say_cannot_change(r);
+	return change.claim_count ? change_make(sync->d, &change) : 0;
+}
+
+int bindings_sync(struct dispatcher *d, struct unit_bindings *units, size_t unit_count)
+{
+	_cleanup_(sync_free) struct sync sync = {.d = d, .units = units, .unit_count = unit_count};
+	int r = truth_read(d, CLAIMS, &sync.claims, &sync.claim_count);
+
 	if (r < 0)
 		return r;
-	r = sync_steps(d, owner, bindings, count, &steps, &step_count);
-	if (r == 0 && step_count)
-		r = steps_take(d, steps, step_count);
-	if (r == 0 ? count == 0 : !known)
-		owner_release(d, owner);
+	/* While places are taken and given back, too: whoever is killed may leave them unused. */
+	d->now.ledger->changing = 1;
+	r = sync_acquire_owners(&sync);
+	if (r == 0)
+		r = sync_settle(&sync);
+	d->now.ledger->changing = 0;
+	if (r == 0)
+		r = sync_change(&sync);
+	if (d->now.ledger->changing) /* it could not even be undone */
+		return r;
+	d->now.ledger->changing = 1;
+	sync_release_owners(&sync, r == 0);
+	d->now.ledger->changing = 0;
+	for (size_t i = 0; i < unit_count && r == 0; i++)
+		r = units[i].result;
 	return r;
 }
 
@@ -611,16 +732,22 @@ struct label_cache {
 		destination_id ids[FAMILIES][PROTOCOLS];
 	} labels[MAX_DESTINATIONS + 1];
 	size_t count;
+	const char *last_label;
+	struct label_destinations *last;
 };
 
-static int cached_destination(struct dispatcher *d, struct label_cache *cache,
-	const struct binding *binding, destination_id *ret)
+static int find_label(struct label_cache *cache, const char *text, struct label_destinations **ret)
 {
-	uint8_t family = prefix_family(&binding->selector.prefix);
-	ENTRY *found, wanted = {.key = (char *)binding->label};
+	ENTRY *found, wanted = {.key = (char *)text};
 	struct label_destinations *label;
 
-	if (!hsearch_r(wanted, FIND, &found, &cache->table)) {
+	if (cache->last && cache->last_label == text) {
+		*ret = cache->last; /* lists tend to be in the order of their labels */
+		return 0;
+	}
+	if (hsearch_r(wanted, FIND, &found, &cache->table)) {
+		label = found->data;
+	} else {
 		label = &cache->labels[cache->count];
 		if (cache->count < MAX_DESTINATIONS) {
 			cache->count++;
@@ -629,21 +756,31 @@ static int cached_destination(struct dispatcher *d, struct label_cache *cache,
 				return fail(-ENOMEM, "cannot read the labels: %m");
 		}
 		memset(label, 0xff, sizeof(*label));
-	} else {
-		label = found->data;
 	}
-	if (label->ids[family][binding->selector.protocol] == NOWHERE) {
-		int r = destination_acquire(d, binding->label, family, binding->selector.protocol,
-			&label->ids[family][binding->selector.protocol]);
-		if (r < 0)
-			return r;
-	}
-	*ret = label->ids[family][binding->selector.protocol];
+	cache->last_label = text;
+	cache->last = *ret = label;
 	return 0;
 }
 
+static int cached_destination(struct dispatcher *d, struct label_cache *cache,
+	const struct labelled *binding, destination_id *ret)
+{
+	uint8_t family = prefix_family(&binding->selector.prefix);
+	struct label_destinations *label;
+	destination_id *id;
+	int r = find_label(cache, binding->label, &label);
+
+	if (r < 0)
+		return r;
+	id = &label->ids[family][binding->selector.protocol];
+	if (*id == NOWHERE)
+		r = destination_acquire(d, binding->label, family, binding->selector.protocol, id);
+	*ret = *id;
+	return r;
+}
+
 static int resolve_destinations(
-	struct dispatcher *d, const struct binding *bindings, size_t count, struct bound *list)
+	struct dispatcher *d, const struct labelled *bindings, size_t count, struct bound *list)
 {
 	_cleanup_(freep) struct label_cache *cache = calloc(1, sizeof(*cache));
 	int r = 0;
@@ -658,64 +795,113 @@ static int resolve_destinations(
 	return r;
 }
 
-/* The list holds the new bindings and all claims: no selector may lead to two destinations. */
-static int check_conflicts(const struct dispatcher *d, const struct bound *list, size_t count)
+static bool is_sorted(const struct bound *list, size_t count)
 {
-	char text[LONGEST_SELECTOR_TEXT];
+	for (size_t i = 1; i < count; i++)
+		if (bound_compare(&list[i - 1], &list[i]) > 0)
+			return false;
+	return true;
+}
 
-	for (size_t i = 1; i < count; i++) {
-		const struct bound *a = &list[i - 1], *b = &list[i];
-		struct selector selector = selector_of_key(&a->key);
+/* Of the same line twice, one is left; of two labels for one selector, both, for the check. */
+static size_t drop_repeated(struct bound *list, size_t count)
+{
+	size_t kept = 0;
 
-		if (a->destination == b->destination || !same_selector(&a->key, &b->key))
-			continue;
-		selector_format(&selector, text);
-		if (a->key.owner == b->key.owner)
-			return fail(-EINVAL,
-				"%s is to be bound twice, under label \"%s\" and under label "
-				"\"%s\": nothing was changed",
-				text, d->now.destinations[a->destination].label,
-				d->now.destinations[b->destination].label);
-		return fail(-EADDRINUSE,
-			"cannot bind %s under label \"%s\": %s has bound it under label \"%s\": "
-			"nothing was changed",
-			text, d->now.destinations[a->destination].label,
-			owner_text(d, b->key.owner), d->now.destinations[b->destination].label);
+	for (size_t i = 0; i < count; i++)
+		if (kept == 0 || bound_compare(&list[kept - 1], &list[i]) != 0 ||
+			list[kept - 1].destination != list[i].destination)
+			list[kept++] = list[i];
+	return kept;
+}
+
+static int check_list(const struct dispatcher *d, const struct bound *list, size_t count)
+{
+	struct conflict conflict;
+	int r = bound_find_conflict(list, count, &conflict);
+
+	if (r < 0)
+		return say_cannot_change(r);
+	if (conflict.kind == NO_CONFLICT)
+		return 0;
+	return say_conflict(
+		d, &conflict, conflict.a->key.owner == ADMINISTRATOR ? conflict.a : conflict.b);
+}
+
+/* Splits the whole truth into what is replaced and what stays, in place: first what is replaced. */
+static size_t by_hand_first(struct bound *list, size_t count, struct bound *units)
+{
+	size_t by_hand = 0, unit_count = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (list[i].key.owner == ADMINISTRATOR)
+			list[by_hand++] = list[i];
+		else
+			units[unit_count++] = list[i];
 	}
+	memcpy(list + by_hand, units, unit_count * sizeof(*units));
+	return by_hand;
+}
+
+static int tell_differences(const struct dispatcher *d, const struct bound *last, size_t last_count,
+	const struct bound *next, size_t next_count, struct replacement *ret)
+{
+	_cleanup_(freep) struct step *steps = NULL;
+	size_t count, both = 0;
+	int r = steps_between(last, last_count, next, next_count, &steps, &count);
+
+	if (r == 0)
+		ret->differences = calloc(count + 1, sizeof(*ret->differences));
+	if (r < 0 || !ret->differences)
+		return fail(-ENOMEM,
+			"the bindings are replaced, but what that made different "
+			"can't be told: %m");
+	ret->count = count;
+	for (size_t i = 0; i < count; i++) {
+		const struct step *step = &steps[i];
+
+		both += step->last != NOWHERE;
+		ret->differences[i] = (struct difference){
+			selector_of_key(&step->key),
+			step->last == NOWHERE ? NULL : d->now.destinations[step->last].label,
+			step->next == NOWHERE ? NULL : d->now.destinations[step->next].label,
+		};
+	}
+	ret->unchanged = last_count - both;
 	return 0;
 }
 
-int bindings_replace(struct dispatcher *d, const struct binding *bindings, size_t count)
+int bindings_replace(struct dispatcher *d, const struct labelled *bindings, size_t count,
+	progress_report *progress, struct replacement *ret)
 {
-	_cleanup_(freep) struct bound *claims = NULL, *list = NULL, *sorted = NULL;
-	struct room room = {};
-	size_t claim_count, all;
-	int r;
+	_cleanup_(freep) struct bound *truth = NULL, *list = NULL;
+	size_t truth_count, last_count, unit_count;
+	int r = truth_read(d, WHOLE_TRUTH, &truth, &truth_count);
 
-	r = truth_read(&d->now, false, true, &claims, &claim_count);
+	*ret = (struct replacement){};
 	if (r < 0)
 		return r;
-	list = calloc(count + claim_count + 1, sizeof(*list));
-	sorted = calloc(count + claim_count + 1, sizeof(*sorted));
-	if (!list || !sorted)
+	list = calloc(count + truth_count + 1, sizeof(*list));
+	if (!list)
 		return fail(-ENOMEM, "cannot replace the bindings: %m");
+	last_count = by_hand_first(truth, truth_count, list);
+	unit_count = truth_count - last_count;
+
 	r = resolve_destinations(d, bindings, count, list);
 	if (r < 0)
 		return r;
-
-	memcpy(list + count, claims, claim_count * sizeof(*claims));
-	all = count + claim_count;
-	memcpy(sorted, list, all * sizeof(*list));
-	qsort(sorted, all, sizeof(*sorted), entry_compare);
-	r = check_conflicts(d, sorted, all);
+	if (!is_sorted(list, count))
+		qsort(list, count, sizeof(*list), bound_compare);
+	count = drop_repeated(list, count);
+	memcpy(list + count, truth + last_count, unit_count * sizeof(*list));
+	if (unit_count)
+		qsort(list, count + unit_count, sizeof(*list), bound_compare);
+	r = check_list(d, list, count + unit_count);
+	if (r == 0 && d->writable)
+		r = truth_put(d, list, count + unit_count, NULL, progress);
 	if (r < 0)
 		return r;
-
-	/* The same line twice is no conflict, and one binding. */
-	count = unique(list, count);
-	memmove(list + count, claims, claim_count * sizeof(*claims));
-	all = count + claim_count;
-	room_add(&room, list, all);
-	room.entries[MAP_CLAIMS] = d->now.capacity[MAP_CLAIMS];
-	return generation_fill_and_switch(d, &room, NEW_BINDINGS, list, all);
+	if (unit_count) /* truth has the units' copies already */
+		count = by_hand_first(list, count + unit_count, truth + last_count);
+	return tell_differences(d, truth, last_count, list, count, ret);
 }

@@ -31,18 +31,54 @@ int bindings_bind(struct dispatcher *dispatcher, const struct binding *binding);
 /* Unbinds what the administrator bound. -ENOENT if he didn't, or did under another label. */
 int bindings_unbind(struct dispatcher *dispatcher, const struct binding *binding);
 
-/* Makes the administrator's bindings these, with one store. Two for one selector: -EINVAL. */
-int bindings_replace(struct dispatcher *dispatcher, const struct binding *bindings, size_t count);
+/* A binding of which the label is kept elsewhere, for lists of a million. */
+struct labelled {
+	const char *label; /* the same text is at the same address */
+	struct selector selector;
+};
 
-/* Makes a unit's bindings these; count 0 drops all. */
-int bindings_sync(struct dispatcher *dispatcher, const char *unit, const struct binding *bindings,
-	size_t count);
+/* What becomes of one selector when the administrator's bindings are replaced. */
+struct difference {
+	struct selector selector;
+	const char *last; /* its label until now; NULL: it wasn't bound */
+	const char *next; /* its label from now on; NULL: it isn't bound any more */
+};
+
+struct replacement {
+	struct difference *differences; /* what is different, in the order of precedence */
+	size_t count;
+	size_t unchanged;
+};
+
+/*
+ * Makes the administrator's bindings these, with one store, and tells what that made different; the
+ * caller frees the array, whose labels live as long as the dispatcher. Two labels for one selector
+ * are -EINVAL. Of a dispatcher that was opened for reading, nothing is changed: it tells what would
+ * be.
+ */
+int bindings_replace(struct dispatcher *dispatcher, const struct labelled *bindings, size_t count,
+	progress_report *progress, struct replacement *ret);
+
+/* What a unit is to have bound: all it has. */
+struct unit_bindings {
+	const char *unit;
+	const struct binding *bindings; /* each one once */
+	size_t count;
+	int result; /* 0, or why it could not be done: then it was said, and the unit keeps what it
+		       had */
+};
+
+/*
+ * Makes units' bindings these, in one go: what one lets go of, another may take. Where two of them,
+ * or one of them and somebody else, bind the same under two labels, the later of them in the list
+ * is left out. Returns the first result that isn't 0, or what went wrong with all of it.
+ */
+int bindings_sync(struct dispatcher *dispatcher, struct unit_bindings *units, size_t unit_count);
 
 /*
  * All bindings of all owners in the order of precedence, those of the same selector side by side
- * (the key's owner tells them apart). The caller frees the array.
+ * (the key's owner tells them apart, the administrator's is first). The caller frees the array.
  */
-int bindings_list(const struct dispatcher *dispatcher, struct bound **ret, size_t *ret_count);
+int bindings_list(struct dispatcher *dispatcher, struct bound **ret, size_t *ret_count);
 
-/* The unit's name; "" for the administrator. Valid as long as the dispatcher. */
 const char *owner_name(const struct dispatcher *dispatcher, uint16_t owner);

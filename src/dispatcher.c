@@ -28,12 +28,11 @@
 
 /* The names of the maps in the program, which are those of their pins but for the gate's. */
 static const char *const map_names[MAPS] = {
-	[MAP_IPV4] = "ipv4",
-	[MAP_IPV6] = "ipv6",
-	[MAP_BINDINGS] = "bindings",
+	[MAP_SLOTS] = "slots",
 	[MAP_CLAIMS] = "claims",
 	[MAP_GATE] = ".bss",
 	[MAP_LEDGER] = "ledger",
+	[MAP_PORT_USES] = "port_uses",
 	[MAP_SOCKETS] = "sockets",
 	[MAP_COUNTERS] = "counters",
 	[MAP_DESTINATIONS] = "destinations",
@@ -92,24 +91,32 @@ struct mapping {
 	size_t entries;
 };
 
-#define MAPPINGS 4
+#define MAPPINGS 5
 
 static void generation_mappings(struct generation *g, struct mapping mappings[MAPPINGS])
 {
-	mappings[0] = (struct mapping){MAP_GATE, (void **)&g->gate, sizeof(*g->gate), 1};
-	mappings[1] = (struct mapping){MAP_LEDGER, (void **)&g->ledger, sizeof(*g->ledger), 1};
-	mappings[2] = (struct mapping){MAP_DESTINATIONS, (void **)&g->destinations,
-		MAX_DESTINATIONS * sizeof(*g->destinations), MAX_DESTINATIONS};
-	mappings[3] = (struct mapping){
-		MAP_OWNERS, (void **)&g->owners, MAX_OWNERS * sizeof(*g->owners), MAX_OWNERS};
+	const struct mapping all[MAPPINGS] = {
+		/* Whoever only reads has no use for the first two. */
+		{MAP_GATE, (void **)&g->gate, sizeof(*g->gate), 1},
+		{MAP_PORT_USES, (void **)&g->port_uses, sizeof(*g->port_uses) * PROTOCOLS * PORTS,
+			PROTOCOLS * PORTS},
+		{MAP_LEDGER, (void **)&g->ledger, sizeof(*g->ledger), 1},
+		{MAP_DESTINATIONS, (void **)&g->destinations,
+			MAX_DESTINATIONS * sizeof(*g->destinations), MAX_DESTINATIONS},
+		{MAP_OWNERS, (void **)&g->owners, MAX_OWNERS * sizeof(*g->owners), MAX_OWNERS},
+	};
+
+	memcpy(mappings, all, sizeof(all));
 }
+
+#define MAPPINGS_OF_WRITERS 2
 
 static int generation_map(struct generation *g, bool writable)
 {
 	struct mapping mappings[MAPPINGS];
 
 	generation_mappings(g, mappings);
-	for (int i = 0; i < MAPPINGS; i++) {
+	for (int i = writable ? 0 : MAPPINGS_OF_WRITERS; i < MAPPINGS; i++) {
 		const struct mapping *m = &mappings[i];
 		int r = writable ? share_memory(g->maps[m->map], m->size, m->memory)
 				 : copy_memory(g->maps[m->map], m->size, m->entries, m->memory);
@@ -126,14 +133,10 @@ static int generation_map(struct generation *g, bool writable)
 				-errno, "cannot examine the dispatcher's %s: %m", pin_name(map));
 		g->capacity[map] = info.max_entries;
 	}
+	g->capacity[MAP_SLOTS] /= SLOTS_PER_ENTRY;
+	if (writable)
+		g->gate->slot_mask = g->capacity[MAP_SLOTS] * SLOTS_PER_ENTRY - 1;
 	return 0;
-}
-
-static void generation_init(struct generation *g)
-{
-	*g = (struct generation){.program = -EBADF};
-	for (enum map map = 0; map < MAPS; map++)
-		g->maps[map] = -EBADF;
 }
 
 void generation_free(struct generation *g)
@@ -147,7 +150,7 @@ void generation_free(struct generation *g)
 	for (enum map map = 0; map < MAPS; map++)
 		closep(&g->maps[map]);
 	closep(&g->program);
-	generation_init(g);
+	*g = GENERATION_NONE;
 }
 
 /* The next power of two, for a table that had to grow once will grow again. */
@@ -160,35 +163,19 @@ static uint32_t round_up(uint32_t entries)
 	return capacity;
 }
 
-static bool is_handed_down(
-	enum map map, const struct generation *last, uint32_t capacity, enum truth truth)
-{
-	if (!last)
-		return false;
-	if (map == MAP_BINDINGS && truth == NEW_BINDINGS)
-		return false;
-	if (map == MAP_BINDINGS || map == MAP_CLAIMS)
-		return capacity == last->capacity[map];
-	return map >= MAP_SOCKETS;
-}
-
 static int generation_prepare(struct dispatcher_bpf *skeleton, const struct generation *last,
-	const uint32_t capacity[SIZED_MAPS], enum truth truth)
+	const uint32_t capacity[SIZED_MAPS])
 {
 	for (enum map i = 0; i < MAPS; i++) {
 		struct bpf_map *map = bpf_object__find_map_by_name(skeleton->obj, map_names[i]);
-		uint32_t entries = LEAST_CAPACITY;
 		int r = 0;
 
-		if (i < SIZED_MAPS && capacity)
-			entries = round_up(capacity[i]);
-		else if (i < SIZED_MAPS && last)
-			entries = last->capacity[i];
-
-		if (is_handed_down(i, last, entries, truth))
+		if (i < SIZED_MAPS)
+			r = bpf_map__set_max_entries(map,
+				round_up(capacity ? capacity[i] : 0) *
+					(i == MAP_SLOTS ? SLOTS_PER_ENTRY : 1));
+		else if (last && i >= MAP_SOCKETS)
 			r = bpf_map__reuse_fd(map, last->maps[i]);
-		else if (i < SIZED_MAPS)
-			r = bpf_map__set_max_entries(map, entries);
 		if (r < 0)
 			return fail(r, "cannot prepare the dispatcher's %s: %m", pin_name(i));
 	}
@@ -215,18 +202,18 @@ static void dispatcher_bpf_destroyp(struct dispatcher_bpf **skeleton)
 	dispatcher_bpf__destroy(*skeleton);
 }
 
-int generation_create(const struct generation *last, const uint32_t capacity[SIZED_MAPS],
-	enum truth truth, struct generation *ret)
+int generation_create(
+	const struct generation *last, const uint32_t capacity[SIZED_MAPS], struct generation *ret)
 {
 	_cleanup_(dispatcher_bpf_destroyp) struct dispatcher_bpf *skeleton = NULL;
 	struct generation g;
 	int r;
 
-	generation_init(&g);
+	g = GENERATION_NONE;
 	skeleton = dispatcher_bpf__open();
 	if (!skeleton)
 		return say_load_error(-errno);
-	r = generation_prepare(skeleton, last, capacity, truth);
+	r = generation_prepare(skeleton, last, capacity);
 	if (r < 0)
 		return r;
 	r = dispatcher_bpf__load(skeleton);
@@ -234,7 +221,7 @@ int generation_create(const struct generation *last, const uint32_t capacity[SIZ
 		return say_load_error(r);
 
 	/* The skeleton takes its descriptors with it. */
-	g.program = fcntl(bpf_program__fd(skeleton->progs.dispatch), F_DUPFD_CLOEXEC, 3);
+	g.program = fcntl(bpf_program__fd(skeleton->progs.isomer_dispatch), F_DUPFD_CLOEXEC, 3);
 	for (enum map i = 0; i < MAPS; i++)
 		g.maps[i] = fcntl(
 			bpf_map__fd(bpf_object__find_map_by_name(skeleton->obj, map_names[i])),
@@ -581,13 +568,13 @@ static void remove_dead_neighbours(const char *state)
 int dispatcher_load(const char *bpffs, bool *ret_loaded)
 {
 	_cleanup_(closep) int locked = -EBADF, netns_fd = -EBADF, link = -EBADF;
-	_cleanup_(generation_free) struct generation g;
+	_cleanup_(generation_free) struct generation g = GENERATION_NONE;
 	_cleanup_(freep) char *path = NULL;
 	uint32_t program;
 	ino_t netns = 0;
 	int r;
 
-	generation_init(&g);
+	g = GENERATION_NONE;
 	r = own_netns(&netns);
 	if (r == 0)
 		r = state_path(bpffs, true, netns, &path);
@@ -609,7 +596,7 @@ int dispatcher_load(const char *bpffs, bool *ret_loaded)
 	if (r == 0)
 		r = remove_generations_but(path, 0);
 	if (r == 0)
-		r = generation_create(NULL, NULL, NEW_BINDINGS, &g);
+		r = generation_create(NULL, NULL, &g);
 	if (r == 0)
 		r = generation_pin(&g, path);
 	if (r < 0) {
@@ -681,11 +668,11 @@ static int check_abi(int ledger)
 static int generation_open(const char *state, uint32_t id, bool writable, struct generation *ret)
 {
 	LIBBPF_OPTS(bpf_obj_get_opts, access, .file_flags = writable ? 0 : BPF_F_RDONLY);
-	_cleanup_(generation_free) struct generation g;
+	_cleanup_(generation_free) struct generation g = GENERATION_NONE;
 	_cleanup_(freep) char *directory = generation_path(state, id);
 	int r;
 
-	generation_init(&g);
+	g = GENERATION_NONE;
 	if (!directory)
 		return -ENOMEM;
 	for (enum map map = 0; map < MAPS; map++) {
@@ -711,7 +698,7 @@ static int generation_open(const char *state, uint32_t id, bool writable, struct
 	if (r < 0)
 		return r;
 	*ret = g;
-	generation_init(&g);
+	g = GENERATION_NONE;
 	return 0;
 }
 
@@ -748,7 +735,7 @@ int dispatcher_open(
 		return fail(-ENOMEM, "cannot open the dispatcher: %m");
 	d->lock = d->link = -EBADF;
 	d->writable = writable;
-	generation_init(&d->now);
+	d->now = GENERATION_NONE;
 
 	r = dispatcher_open_state(d, bpffs);
 	if (r == -ENOENT && missing == MISSING_IS_ERROR)
@@ -804,7 +791,7 @@ int dispatcher_switch(struct dispatcher *d, struct generation *next)
 	}
 	generation_free(&d->now);
 	d->now = *next;
-	generation_init(next);
+	*next = GENERATION_NONE;
 	return remove_generations_but(d->path, id);
 }
 

@@ -12,6 +12,7 @@
  */
 #pragma once
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -21,14 +22,13 @@
 
 enum map {
 	/* Sized to need: a full one is replaced together with its generation. */
-	MAP_IPV4,
-	MAP_IPV6,
-	MAP_BINDINGS,
+	MAP_SLOTS,
 	MAP_CLAIMS,
 	SIZED_MAPS,
 	/* Made anew with each generation. */
 	MAP_GATE = SIZED_MAPS,
 	MAP_LEDGER,
+	MAP_PORT_USES,
 	/* Handed down from generation to generation. */
 	MAP_SOCKETS,
 	MAP_COUNTERS,
@@ -37,13 +37,17 @@ enum map {
 	MAPS,
 };
 
+#define SLOTS_PER_ENTRY 2 /* so many slots has a table for each entry that it can hold */
+
 struct generation {
 	int program;
 	int maps[MAPS];
 	uint32_t capacity[SIZED_MAPS]; /* how many entries these maps can hold */
 
 	/* The maps that are memory: shared with the kernel, or copies if opened for reading. */
-	struct gate *gate;
+	struct slot *slots;          /* while the whole table is gone through; else NULL */
+	struct gate *gate;           /* not opened for reading */
+	struct port_uses *port_uses; /* nor this */
 	struct ledger *ledger;
 	struct destination *destinations; /* MAX_DESTINATIONS of them */
 	struct owner *owners;             /* MAX_OWNERS of them */
@@ -93,19 +97,22 @@ void dispatcher_unlock(struct dispatcher *dispatcher);
 void dispatcher_close(struct dispatcher *dispatcher);
 void dispatcher_closep(struct dispatcher **dispatcher);
 
-/* What the next generation takes over of `bindings` and `claims`, if their size needs no change. */
-enum truth { SAME_TRUTH, NEW_BINDINGS };
-
 /*
  * Makes the next generation of a dispatcher: this build's program with empty tables of at least
- * these capacities (entries, by map; NULL keeps them), and with the maps that are handed down. A
- * map of the truth that is handed down has the same capacity as before, another one is empty.
+ * these capacities (entries, by map; NULL: the least), and with the maps that are handed down.
  * Nothing is pinned and no packet sees it until dispatcher_switch(). last: NULL for the first.
  *
  * Returns 0 and the generation, for generation_free(), or a negative errno, said.
  */
-int generation_create(const struct generation *last, const uint32_t capacity[SIZED_MAPS],
-	enum truth truth, struct generation *ret);
+int generation_create(
+	const struct generation *last, const uint32_t capacity[SIZED_MAPS], struct generation *ret);
+
+/* One that owns nothing yet. */
+#define GENERATION_NONE                                                                            \
+	(struct generation)                                                                        \
+	{                                                                                          \
+		.program = -EBADF, .maps = { [0 ... MAPS - 1] = -EBADF }                           \
+	}
 
 void generation_free(struct generation *generation);
 

@@ -2,16 +2,18 @@
 /* The tables that the program reads: see lookup.h. */
 #include "lookup.h"
 
-#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "cleanup.h"
 
-#define WORD_BITS 64
+#define WORD_BITS  64
+#define PAGE_SIZE  4096U
+#define READ_CHUNK 65536U /* slots per system call */
 
 struct selector selector_of_key(const struct binding_key *key)
 {
@@ -39,193 +41,476 @@ struct binding_key key_of_selector(const struct selector *selector, uint16_t own
 	return key;
 }
 
-/* Where a binding stands in the tables. */
-struct place {
-	uint8_t family;
-	uint8_t protocol;
-	uint8_t kind;
-	uint8_t length; /* 0 to 32, or to 128 */
-	uint16_t port;  /* 0 for ALL_PORTS */
-	union {
-		struct ipv4_key ipv4;
-		struct ipv6_key ipv6;
-	};
+/*
+ * Places, and the keys of the tables that they stand for.
+ */
+
+struct place place_make(const struct prefix *prefix, uint8_t protocol, uint8_t kind, uint16_t port)
+{
+	return (struct place){*prefix, protocol, kind, port};
+}
+
+struct place place_of_selector(const struct selector *selector)
+{
+	uint8_t kind = ports_kind(&selector->ports);
+
+	return place_make(&selector->prefix, selector->protocol, kind,
+		kind == ONE_PORT ? selector->ports.low : 0);
+}
+
+/*
+ * Slots.
+ */
+
+/* What a place is in the table. */
+struct slot_address {
+	uint64_t high, low;
+	uint32_t key;
 };
 
-static struct place place_of(const struct binding_key *key)
+static struct slot_address slot_address(const struct place *place)
 {
-	struct selector selector = selector_of_key(key);
-	struct place place = {
-		.family = prefix_family(&selector.prefix),
-		.protocol = key->protocol,
-		.kind = ports_are_all(&selector.ports) ? ALL_PORTS : ONE_PORT,
-		.length = (uint8_t)prefix_written_length(&selector.prefix),
-	};
-	uint8_t protocol_and_kind = PROTOCOL_AND_KIND(place.protocol, place.kind);
 	uint64_t halves[2];
 
-	place.port = place.kind == ONE_PORT ? selector.ports.low : 0;
-	memcpy(halves, key->address, sizeof(halves));
-	if (place.family == IPV4)
-		place.ipv4 = (struct ipv4_key){
-			.address = (uint32_t)be64toh(halves[1]),
-			.port = place.port,
-			.length = place.length,
-			.protocol_and_kind = protocol_and_kind,
-		};
-	else
-		place.ipv6 = (struct ipv6_key){
-			.high = be64toh(halves[0]),
-			.low = be64toh(halves[1]),
-			.port = place.port,
-			.length = place.length,
-			.protocol_and_kind = protocol_and_kind,
-		};
-	return place;
+	memcpy(halves, &place->prefix.address, sizeof(halves));
+	return (struct slot_address){
+		.high = be64toh(halves[0]),
+		.low = be64toh(halves[1]),
+		.key = slot_key(place->protocol, place->kind, place->prefix.length, place->port),
+	};
 }
 
-static int table_of(const struct generation *g, const struct place *place)
+static bool slot_has_address(const struct slot *slot, const struct slot_address *address)
 {
-	return g->maps[place->family == IPV4 ? MAP_IPV4 : MAP_IPV6];
+	return slot->not_high == ~address->high && slot->not_low == ~address->low;
 }
 
-static const void *key_in_table(const struct place *place)
+/*
+ * Goes through the slots that an entry may be in. Memory of the table is mapped page by page: at a
+ * million bindings, mapping all of it would take longer than all else that a small change does.
+ */
+struct probes {
+	struct generation *g;
+	uint32_t index;
+	uint32_t count;
+	struct slot *page;
+	uint32_t page_number;
+	int error;
+};
+
+static void probes_end(struct probes *probes)
 {
-	return place->family == IPV4 ? (const void *)&place->ipv4 : &place->ipv6;
+	if (probes->page)
+		munmap(probes->page, PAGE_SIZE);
 }
+
+static struct probes probes_begin(struct generation *g, const struct slot_address *address)
+{
+	return (struct probes){
+		.g = g, .index = slot_hash(address->high, address->low, address->key)};
+}
+
+static struct slot *slot_in_page(struct probes *probes, uint32_t index)
+{
+	uint32_t per_page = PAGE_SIZE / sizeof(struct slot), page = index / per_page;
+
+	if (!probes->page || probes->page_number != page) {
+		void *memory = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+			probes->g->maps[MAP_SLOTS], (off_t)page * PAGE_SIZE);
+
+		if (memory == MAP_FAILED) {
+			probes->error = -errno;
+			return NULL;
+		}
+		probes_end(probes);
+		probes->page = memory;
+		probes->page_number = page;
+	}
+	return &probes->page[index % per_page];
+}
+
+/* The next one, or NULL where they are used up (or an error is noted). */
+static struct slot *probes_next(struct probes *probes)
+{
+	uint32_t index = probes->index & probes->g->gate->slot_mask;
+
+	if (probes->count == MOST_PROBES)
+		return NULL;
+	probes->index += ++probes->count;
+	return probes->g->slots ? &probes->g->slots[index] : slot_in_page(probes, index);
+}
+
+/* Where an entry stands; NULL, with an error or without one, where it doesn't. */
+static struct slot *probes_find(struct probes *probes, const struct slot_address *address)
+{
+	struct slot *slot;
+
+	while ((slot = probes_next(probes)) && slot->what != SLOT_EMPTY)
+		if (slot->what >> 32 == address->key && slot_has_address(slot, address))
+			return slot;
+	return NULL;
+}
+
+/*
+ * The gate and the ledger, which have a part in each entry.
+ */
 
 static uint32_t *length_uses(struct generation *g, const struct place *place)
 {
-	return &g->ledger->length_uses[place->family][place->protocol][place->kind][place->length];
+	return &g->ledger->length_uses[prefix_family(&place->prefix)][place->protocol][place->kind]
+				      [prefix_written_length(&place->prefix)];
 }
 
 static __u64 *length_word(struct generation *g, const struct place *place, uint64_t *ret_bit)
 {
-	unsigned int host_bits = (place->family == IPV4 ? 32 : 128) - place->length;
+	unsigned int host_bits = 128U - place->prefix.length;
 
 	*ret_bit = 1ULL << host_bits % WORD_BITS;
-	return &g->gate->lengths[place->family][place->protocol][place->kind]
+	return &g->gate->lengths[prefix_family(&place->prefix)][place->protocol][place->kind]
 			.words[host_bits / WORD_BITS];
 }
 
-/* Counts a binding that stands in the tables, then lets the program look for it. */
-static void count(struct generation *g, const struct place *place, destination_id destination)
+static uint32_t *bindings_of_port(struct generation *g, const struct place *place)
+{
+	return &g->port_uses[place->protocol * PORTS + place->port].bindings;
+}
+
+/* Counts an entry that stands in the tables, then lets the program look for it. */
+static void count(struct generation *g, const struct place *place)
 {
 	uint64_t bit;
 	__u64 *word = length_word(g, place, &bit);
 
-	g->ledger->destination_uses[destination]++;
-	if (place->kind == ONE_PORT && g->ledger->port_uses[place->protocol][place->port]++ == 0)
-		__atomic_store_n(
-			&g->gate->port_in_use[place->protocol][place->port], 1, __ATOMIC_RELEASE);
+	g->ledger->entries++;
+	if (place->kind == ONE_PORT && (*bindings_of_port(g, place))++ == 0)
+		__atomic_fetch_or(&g->gate->ports[place->protocol][place->port], PORT_IN_USE,
+			__ATOMIC_RELEASE);
 	if ((*length_uses(g, place))++ == 0)
 		__atomic_fetch_or(word, bit, __ATOMIC_RELEASE);
 }
 
-/* The opposite, for a binding that is out of the tables. */
-static void uncount(struct generation *g, const struct place *place, destination_id destination)
+/* The opposite, for an entry that is out of the tables. */
+static void uncount(struct generation *g, const struct place *place)
 {
 	uint64_t bit;
 	__u64 *word = length_word(g, place, &bit);
 
 	if (--*length_uses(g, place) == 0)
 		__atomic_fetch_and(word, ~bit, __ATOMIC_RELEASE);
-	if (place->kind == ONE_PORT && --g->ledger->port_uses[place->protocol][place->port] == 0)
+	if (place->kind == ONE_PORT && --*bindings_of_port(g, place) == 0)
+		__atomic_fetch_and(&g->gate->ports[place->protocol][place->port], ~PORT_IN_USE,
+			__ATOMIC_RELEASE);
+	g->ledger->entries--;
+}
+
+void lookup_set_class(
+	struct generation *g, uint8_t protocol, uint16_t low, uint16_t high, uint16_t class)
+{
+	__u32 *ports = g->gate->ports[protocol];
+
+	for (uint32_t port = low; port <= high; port++)
 		__atomic_store_n(
-			&g->gate->port_in_use[place->protocol][place->port], 0, __ATOMIC_RELEASE);
-	g->ledger->destination_uses[destination]--;
+			&ports[port], (ports[port] & ~PORT_CLASS) | class, __ATOMIC_RELEASE);
 }
 
-int lookup_add(struct generation *g, const struct bound *entry)
-{
-	struct place place = place_of(&entry->key);
+/*
+ * Entries. One store into `what` makes each change.
+ */
 
-	if (bpf_map_update_elem(table_of(g, &place), key_in_table(&place), &entry->destination,
-		    BPF_NOEXIST) < 0)
-		return -errno;
-	count(g, &place, entry->destination);
+static void slot_store(struct slot *slot, uint64_t what)
+{
+	__atomic_store_n(&slot->what, what, __ATOMIC_RELEASE);
+}
+
+int lookup_get(const struct generation *g, const struct place *place, uint32_t *ret)
+{
+	struct slot_address address = slot_address(place);
+	_cleanup_(probes_end) struct probes probes = probes_begin((struct generation *)g, &address);
+	const struct slot *slot = probes_find(&probes, &address);
+
+	if (!slot)
+		return probes.error ?: -ENOENT;
+	*ret = (uint32_t)slot->what;
 	return 0;
 }
 
-int lookup_move(struct generation *g, const struct bound *entry, destination_id last)
+static int entry_add(struct generation *g, const struct table_entry *entry)
 {
-	struct place place = place_of(&entry->key);
+	struct slot_address address = slot_address(&entry->place);
+	_cleanup_(probes_end) struct probes probes = probes_begin(g, &address);
+	struct slot *slot;
 
-	if (bpf_map_update_elem(
-		    table_of(g, &place), key_in_table(&place), &entry->destination, BPF_EXIST) < 0)
-		return -errno;
-	g->ledger->destination_uses[last]--;
-	g->ledger->destination_uses[entry->destination]++;
+	do
+		slot = probes_next(&probes);
+	while (slot && slot->what != SLOT_EMPTY &&
+		!(slot->what == SLOT_GRAVE && slot_has_address(slot, &address)));
+	if (!slot)
+		return probes.error ?: -ENOSPC;
+	if (slot->what == SLOT_GRAVE)
+		g->ledger->graves--;
+	slot->not_high = ~address.high;
+	slot->not_low = ~address.low;
+	slot_store(slot, (uint64_t)address.key << 32 | entry->value);
+	count(g, &entry->place);
 	return 0;
 }
 
-int lookup_remove(struct generation *g, const struct bound *entry)
+/* Stores what there is to be said of an entry that stands in the table. */
+static int entry_store(struct generation *g, const struct place *place, uint64_t what)
 {
-	struct place place = place_of(&entry->key);
+	struct slot_address address = slot_address(place);
+	_cleanup_(probes_end) struct probes probes = probes_begin(g, &address);
+	struct slot *slot = probes_find(&probes, &address);
 
-	if (bpf_map_delete_elem(table_of(g, &place), key_in_table(&place)) < 0)
-		return -errno;
-	uncount(g, &place, entry->destination);
+	if (!slot)
+		return probes.error ?: -ENOENT;
+	slot_store(slot, what == SLOT_GRAVE ? what : (uint64_t)address.key << 32 | what);
 	return 0;
 }
 
-/* The keys and values of one table, for a batch update. */
-struct batch {
-	void *keys;
-	destination_id *values;
-	uint32_t count;
-};
-
-static int batch_insert(int table, const struct batch *batch)
+static int entry_remove(struct generation *g, const struct place *place)
 {
-	LIBBPF_OPTS(bpf_map_batch_opts, options, .elem_flags = BPF_ANY);
-	uint32_t inserted = batch->count;
+	int r = entry_store(g, place, SLOT_GRAVE);
 
-	if (inserted == 0)
-		return 0;
-	if (bpf_map_update_batch(table, batch->keys, batch->values, &inserted, &options) < 0)
-		return -errno;
+	if (r < 0)
+		return r;
+	uncount(g, place);
+	g->ledger->graves++;
 	return 0;
 }
 
-int lookup_build(struct generation *g, const struct bound *entries, size_t entry_count)
+/*
+ * Whole tables.
+ */
+
+static size_t slot_count(const struct generation *g)
 {
-	_cleanup_(freep) struct ipv4_key *ipv4_keys = calloc(entry_count + 1, sizeof(*ipv4_keys));
-	_cleanup_(freep) struct ipv6_key *ipv6_keys = calloc(entry_count + 1, sizeof(*ipv6_keys));
-	_cleanup_(freep) destination_id *values = calloc(entry_count + 1, sizeof(*values));
-	struct batch ipv4 = {ipv4_keys, values, 0};
-	struct batch ipv6 = {ipv6_keys, values ? values + entry_count : NULL, 0};
+	return (size_t)g->capacity[MAP_SLOTS] * SLOTS_PER_ENTRY;
+}
+
+static void unmap_slots(struct generation *g)
+{
+	munmap(g->slots, slot_count(g) * sizeof(struct slot));
+	g->slots = NULL;
+}
+
+static int map_slots(struct generation *g)
+{
+	void *memory = mmap(NULL, slot_count(g) * sizeof(struct slot), PROT_READ | PROT_WRITE,
+		MAP_SHARED, g->maps[MAP_SLOTS], 0);
+
+	if (memory == MAP_FAILED)
+		return -errno;
+	g->slots = memory;
+	return 0;
+}
+
+int lookup_fill(struct generation *g, const struct table_entry *entries, size_t entry_count,
+	progress_report *progress)
+{
+	int r = map_slots(g);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < entry_count && r == 0; i++) {
+		r = entry_add(g, &entries[i]);
+		if (progress && i % READ_CHUNK == 0)
+			progress((double)i / (double)entry_count);
+	}
+	unmap_slots(g);
+	return r;
+}
+
+/* What the administrator bound to one port or to all, as a binding. */
+static struct bound bound_of_slot(const struct slot *slot)
+{
+	uint64_t halves[2] = {htobe64(~slot->not_high), htobe64(~slot->not_low)};
+	uint32_t key = (uint32_t)(slot->what >> 32), kinds = (key >> 24) - 1;
+	bool all = kinds % PORT_KINDS == ALL_PORTS;
+	struct bound bound = {
+		.key = {.prefix_length = (uint8_t)(key >> 16),
+			.protocol = (uint8_t)(kinds / PORT_KINDS),
+			.port_low = all ? all_ports.low : (uint16_t)key,
+			.port_high = all ? all_ports.high : (uint16_t)key},
+		.destination = slot->what & DESTINATION,
+	};
+
+	memcpy(bound.key.address, halves, sizeof(halves));
+	return bound;
+}
+
+static int take_by_hand(
+	const struct slot *slots, size_t count, struct bound *list, size_t room, size_t *list_count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (!(slots[i].what >> 32) || !(slots[i].what & BY_HAND))
+			continue;
+		if (*list_count == room)
+			return -EOVERFLOW;
+		list[(*list_count)++] = bound_of_slot(&slots[i]);
+	}
+	return 0;
+}
+
+/* Whoever only reads can't map the memory: the kernel copies it. */
+static int read_slots(
+	const struct generation *g, struct bound *list, size_t room, size_t *list_count)
+{
+	_cleanup_(freep) struct slot *slots = calloc(READ_CHUNK, sizeof(*slots));
+	_cleanup_(freep) uint32_t *keys = calloc(READ_CHUNK, sizeof(*keys));
+	bool first = true, last = false;
+	uint32_t position = 0;
+	int r = slots && keys ? 0 : -ENOMEM;
+
+	while (!last && r == 0) {
+		uint32_t got = READ_CHUNK;
+
+		if (bpf_map_lookup_batch(g->maps[MAP_SLOTS], first ? NULL : &position, &position,
+			    keys, slots, &got, NULL) < 0) {
+			if (errno != ENOENT)
+				return -errno;
+			last = true;
+		}
+		first = false;
+		r = take_by_hand(slots, got, list, room, list_count);
+	}
+	return r;
+}
+
+int lookup_read_by_hand(
+	struct generation *g, bool writable, struct bound *list, size_t room, size_t *ret_count)
+{
 	int r;
 
-	if (!ipv4_keys || !ipv6_keys || !values)
-		return -ENOMEM;
-
-	/* One array holds the values of both, IPv4's from its start and IPv6's from its end. */
-	for (size_t i = 0; i < entry_count; i++) {
-		struct place place = place_of(&entries[i].key);
-
-		if (place.family == IPV4) {
-			ipv4_keys[ipv4.count] = place.ipv4;
-			values[ipv4.count++] = entries[i].destination;
-		} else {
-			ipv6_keys[entry_count - 1 - ipv6.count++] = place.ipv6;
-			*--ipv6.values = entries[i].destination;
-		}
-		count(g, &place, entries[i].destination);
-	}
-	ipv6.keys = ipv6_keys + entry_count - ipv6.count;
-
-	r = batch_insert(g->maps[MAP_IPV4], &ipv4);
-	return r < 0 ? r : batch_insert(g->maps[MAP_IPV6], &ipv6);
+	*ret_count = 0;
+	if (!writable)
+		return read_slots(g, list, room, ret_count);
+	r = map_slots(g);
+	if (r < 0)
+		return r;
+	r = take_by_hand(g->slots, slot_count(g), list, room, ret_count);
+	unmap_slots(g);
+	return r;
 }
 
-uint32_t lookup_entries(const struct generation *g, uint8_t family)
-{
-	uint32_t entries = 0;
+/*
+ * Plans.
+ */
 
-	for (int protocol = 0; protocol < PROTOCOLS; protocol++)
-		for (int kind = 0; kind < PORT_KINDS; kind++)
-			for (int length = 0; length <= 128; length++)
-				entries += g->ledger->length_uses[family][protocol][kind][length];
-	return entries;
+void plan_free(struct plan *plan)
+{
+	free(plan->additions);
+	free(plan->relabels);
+	free(plan->moves);
+	free(plan->removals);
+	*plan = (struct plan){};
+}
+
+/* Room for one more in an array that doubles at each power of two. */
+static int grow(void **array, size_t count, size_t size)
+{
+	void *longer;
+
+	if (count & (count - 1) || count == 1)
+		return 0;
+	longer = reallocarray(*array, count ? 2 * count : 2, size);
+	if (!longer)
+		return -ENOMEM;
+	*array = longer;
+	return 0;
+}
+
+static int append_entry(struct table_entry **entries, size_t *entry_count,
+	const struct place *place, uint32_t value)
+{
+	if (grow((void **)entries, *entry_count, sizeof(**entries)) < 0)
+		return -ENOMEM;
+	(*entries)[(*entry_count)++] = (struct table_entry){*place, value};
+	return 0;
+}
+
+int plan_add(struct plan *plan, const struct place *place, uint32_t value)
+{
+	return append_entry(&plan->additions, &plan->addition_count, place, value);
+}
+
+int plan_move(struct plan *plan, const struct place *place, uint32_t value)
+{
+	return append_entry(&plan->moves, &plan->move_count, place, value);
+}
+
+int plan_remove(struct plan *plan, const struct place *place)
+{
+	return append_entry(&plan->removals, &plan->removal_count, place, 0);
+}
+
+int plan_relabel(struct plan *plan, uint8_t protocol, uint16_t low, uint16_t high, uint16_t class)
+{
+	if (grow((void **)&plan->relabels, plan->relabel_count, sizeof(*plan->relabels)) < 0)
+		return -ENOMEM;
+	plan->relabels[plan->relabel_count++] = (struct relabel){protocol, low, high, class};
+	return 0;
+}
+
+int place_compare(const struct place *a, const struct place *b)
+{
+	int order = memcmp(&a->prefix.address, &b->prefix.address, sizeof(a->prefix.address));
+
+	return order                    ?: a->prefix.length - b->prefix.length
+					 ?: a->protocol - b->protocol
+						    ?: a->kind - b->kind
+							       ?: a->port - b->port;
+}
+
+static int entry_compare(const void *a, const void *b)
+{
+	const struct table_entry *x = a, *y = b;
+
+	return place_compare(&x->place, &y->place);
+}
+
+static size_t entries_unique(struct table_entry *entries, size_t entry_count)
+{
+	size_t kept = 0;
+
+	if (entry_count)
+		qsort(entries, entry_count, sizeof(*entries), entry_compare);
+	for (size_t i = 0; i < entry_count; i++)
+		if (kept == 0 || entry_compare(&entries[kept - 1], &entries[i]) != 0)
+			entries[kept++] = entries[i];
+	return kept;
+}
+
+void plan_settle(struct plan *plan)
+{
+	plan->addition_count = entries_unique(plan->additions, plan->addition_count);
+	plan->move_count = entries_unique(plan->moves, plan->move_count);
+	plan->removal_count = entries_unique(plan->removals, plan->removal_count);
+}
+
+/*
+ * What comes goes first: until its bits in the gate are set, or its class is given to ports, no
+ * packet looks for it, or it wins by being there. Entries that go are not looked for any more once
+ * no packet is under way that read their class before the ports got another one.
+ */
+int plan_carry_out(struct generation *g, const struct plan *plan)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < plan->addition_count && r == 0; i++)
+		r = entry_add(g, &plan->additions[i]);
+	for (size_t i = 0; i < plan->relabel_count && r == 0; i++) {
+		const struct relabel *relabel = &plan->relabels[i];
+
+		lookup_set_class(g, relabel->protocol, relabel->low, relabel->high, relabel->class);
+	}
+	for (size_t i = 0; i < plan->move_count && r == 0; i++)
+		r = entry_store(g, &plan->moves[i].place, plan->moves[i].value);
+	if (r == 0 && plan->relabel_count && plan->removal_count)
+		dispatcher_wait_for_packets();
+	for (size_t i = 0; i < plan->removal_count && r == 0; i++)
+		r = entry_remove(g, &plan->removals[i].place);
+	if (plan->move_count || plan->removal_count)
+		dispatcher_wait_for_packets();
+	return r;
 }

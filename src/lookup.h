@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The tables that the program reads: which entries, bits and counts a binding has in ipv4, ipv6
- * and the gate. Knows nothing of who bound what: that is bindings.h.
+ * The tables that the program reads: which entries they have, and the bits of the gate and the
+ * counts of the ledger that go with them. Knows nothing of who bound what (bindings.h), nor of how
+ * ranges of ports are cut into classes (ranges.h).
  *
- * All functions take bindings by key (the owner is ignored) and keep the ledger's counts. They
- * return 0 or a negative errno, unsaid.
+ * All functions return 0 or a negative errno, unsaid.
  */
 #pragma once
 
@@ -20,17 +20,75 @@ struct bound {
 	destination_id destination;
 };
 
-/* Adds a binding that the tables don't have. Needs room: see lookup_entries(). */
-int lookup_add(struct generation *g, const struct bound *entry);
+/* Where an entry stands. */
+struct place {
+	struct prefix prefix;
+	uint8_t protocol;
+	uint8_t kind;
+	uint16_t port; /* the port, of PORT_RANGE the class, of ALL_PORTS 0 */
+};
 
-/* Makes a binding that the tables have lead elsewhere than to `last`, with one store. */
-int lookup_move(struct generation *g, const struct bound *entry, destination_id last);
+struct table_entry {
+	struct place place;
+	uint32_t value; /* a destination, and maybe BY_HAND */
+};
 
-/* Removes a binding that the tables have. Packets under way may still see it: wait for them. */
-int lookup_remove(struct generation *g, const struct bound *entry);
+struct place place_make(const struct prefix *prefix, uint8_t protocol, uint8_t kind, uint16_t port);
 
-/* Fills a generation's empty tables. The keys are all different. */
-int lookup_build(struct generation *g, const struct bound *entries, size_t count);
+int place_compare(const struct place *a, const struct place *b); /* any order, 0: the same */
 
-/* How many entries the table of the family has. */
-uint32_t lookup_entries(const struct generation *g, uint8_t family);
+/* The place of a binding of one port or of all ports. */
+struct place place_of_selector(const struct selector *selector);
+
+/* The value that stands there; -ENOENT where none does. */
+int lookup_get(const struct generation *g, const struct place *place, uint32_t *ret);
+
+/* Is told now and then what share of a long work is done, 0 to 1. May be NULL. */
+typedef void progress_report(double share);
+
+/* Puts entries, whose places are all different, into a new generation's table. -ENOSPC: too small.
+ */
+int lookup_fill(struct generation *g, const struct table_entry *entries, size_t count,
+	progress_report *progress);
+
+/* Reads all entries that are marked BY_HAND: at most `room` of them. */
+int lookup_read_by_hand(
+	struct generation *g, bool writable, struct bound *list, size_t room, size_t *ret_count);
+
+/* Gives the ports from low to high a class; 0 takes it from them. */
+void lookup_set_class(
+	struct generation *g, uint8_t protocol, uint16_t low, uint16_t high, uint16_t class);
+
+/* Ports that change their class. */
+struct relabel {
+	uint8_t protocol;
+	uint16_t low;
+	uint16_t high;
+	uint16_t class;
+};
+
+/*
+ * A change of the tables, put together before anything is touched: what comes, which ports change
+ * their class, what leads elsewhere, what goes. An entry that is there twice is there once.
+ */
+struct plan {
+	struct table_entry *additions;
+	struct relabel *relabels;
+	struct table_entry *moves;
+	struct table_entry *removals; /* their values count for nothing */
+	size_t addition_count, relabel_count, move_count, removal_count;
+};
+
+void plan_free(struct plan *plan);
+int plan_add(struct plan *plan, const struct place *place, uint32_t value);
+int plan_move(struct plan *plan, const struct place *place, uint32_t value);
+int plan_remove(struct plan *plan, const struct place *place);
+int plan_relabel(struct plan *plan, uint8_t protocol, uint16_t low, uint16_t high, uint16_t class);
+void plan_settle(struct plan *plan); /* drops what is there twice */
+
+/*
+ * Carries a plan out in place, in an order in which each packet meets what was or what will be, and
+ * waits until none is under way that could have seen what is gone. On an error what was done so far
+ * stays: then the tables have to be made anew. -ENOSPC: the table has no slot for an entry.
+ */
+int plan_carry_out(struct generation *g, const struct plan *plan);

@@ -126,6 +126,16 @@ int manager_get_strings(sd_bus *manager, const char *object, const char *interfa
 	return r < 0 ? fail(r, "cannot ask systemd for %s of %s: %m", property, object) : 0;
 }
 
+bool manager_get_boolean(
+	sd_bus *manager, const char *object, const char *interface, const char *property)
+{
+	int value = false;
+
+	return sd_bus_get_property_trivial(
+		       manager, SERVICE, object, interface, property, NULL, 'b', &value) >= 0 &&
+		value;
+}
+
 static int read_listens(message reply, struct listen **ret)
 {
 	struct listen *listens = calloc(1, sizeof(*listens));

@@ -32,6 +32,10 @@ int manager_get_string(struct sd_bus *manager, const char *object, const char *i
 int manager_get_strings(struct sd_bus *manager, const char *object, const char *interface,
 	const char *property, char ***ret);
 
+/* A property that is a boolean; one that this systemd doesn't know, or can't tell, is false. */
+bool manager_get_boolean(
+	struct sd_bus *manager, const char *object, const char *interface, const char *property);
+
 /* One address that a socket unit listens on, as its Listen property has it. */
 struct listen {
 	char *type;    /* "Stream", "Datagram", … */

@@ -4,9 +4,12 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 void give_reason(struct reason *reason, const char *format, ...)
 {
@@ -17,10 +20,25 @@ void give_reason(struct reason *reason, const char *format, ...)
 	va_end(arguments);
 }
 
+/*
+ * Is stderr what systemd connected to the journal, and not something that it was redirected to
+ * since? $JOURNAL_STREAM has the device and the inode: see systemd.exec(5).
+ */
+static bool goes_to_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long device, inode;
+	struct stat target;
+
+	return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+		fstat(STDERR_FILENO, &target) == 0 && target.st_dev == device &&
+		target.st_ino == inode;
+}
+
 /* In the journal a message has a priority, and journald itself names the process (sd-daemon(3)). */
 static void say(const char *priority, const char *kind, int error, const char *format, va_list ap)
 {
-	if (getenv("JOURNAL_STREAM"))
+	if (goes_to_journal())
 		fputs(priority, stderr);
 	else
 		fprintf(stderr, "%s: %s", program_invocation_short_name, kind);

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -213,6 +215,12 @@ bool socket_competes(const struct socket *a, const struct socket *b)
 		!is_same_group(a, b);
 }
 
+/* Did socket_examine() say that it isn't one to dispatch to, rather than that it can't tell? */
+static bool is_unfit(int error)
+{
+	return error == -ENOTSOCK || error == -ENOTCONN || error == -EISCONN || error == -EXDEV;
+}
+
 /* Borrows one descriptor of a process, if it is a socket that can be dispatched to. */
 static int add_borrowed(struct socket_list *list, int pidfd, pid_t pid, int number)
 {
@@ -222,12 +230,25 @@ static int add_borrowed(struct socket_list *list, int pidfd, pid_t pid, int numb
 	fd = (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
 	if (fd < 0)
 		return errno == EBADF ? 0 : -errno; /* closed meanwhile */
-	if (socket_examine(fd, &socket) < 0)
-		return 0;
+	r = socket_examine(fd, &socket);
+	if (r == -EXDEV)
+		list->elsewhere++;
+	if (r < 0)
+		return is_unfit(r) ? 0 : r;
 	socket.pid = pid;
 	socket.number = number;
-	r = socket_list_add(list, &socket);
-	return r;
+	return socket_list_add(list, &socket);
+}
+
+/* A process may have more sockets than 1024, the usual limit for those who select(2). */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
 }
 
 /* A look at the link spares borrowing the files. */
@@ -248,6 +269,7 @@ int socket_list_add_process(struct socket_list *list, pid_t pid)
 
 	if (pidfd < 0)
 		return -errno;
+	raise_file_limit();
 	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
 	directory = opendir(path);
 	if (!directory)
@@ -264,9 +286,29 @@ int socket_list_add_process(struct socket_list *list, pid_t pid)
 	return 0;
 }
 
-int socket_list_add_passed(struct socket_list *list)
+/*
+ * sd_listen_fds(), of the library loaded when it is called for. Linked with it and the seven that
+ * come with it, `isomctl bind` would spend half of its time on them.
+ */
+static int listen_fds(void)
 {
-	int count = sd_listen_fds(true);
+	int (*function)(int unset_environment);
+	void *library;
+
+	if (!getenv("LISTEN_FDS"))
+		return 0;
+	library = dlopen("libsystemd.so.0", RTLD_NOW);
+	*(void **)&function = library ? dlsym(library, "sd_listen_fds") : NULL;
+	if (!function) {
+		warn("%s", dlerror());
+		return -ELIBACC;
+	}
+	return function(true);
+}
+
+int socket_list_add_passed(struct socket_list *list, enum unfit unfit, int *ret_passed)
+{
+	int count = listen_fds();
 
 	if (count < 0)
 		return fail(count, "cannot take the sockets that systemd passes: %m");
@@ -274,13 +316,17 @@ int socket_list_add_passed(struct socket_list *list)
 		struct socket socket;
 		int r = socket_examine(fd, &socket);
 
+		if (is_unfit(r) && unfit == UNFIT_IS_SKIPPED)
+			continue;
 		if (r < 0)
 			return fail(r, "cannot register fd %d: it %s", fd, socket_refusal(r));
 		r = socket_list_add(list, &socket);
 		if (r < 0)
 			return fail(r, "cannot register fd %d: %m", fd);
 	}
-	return count;
+	if (ret_passed)
+		*ret_passed = count;
+	return 0;
 }
 
 bool socket_listens_at(const struct socket *socket, uint8_t protocol,

@@ -30,6 +30,7 @@ struct socket {
 struct socket_list {
 	struct socket *sockets;
 	size_t count;
+	size_t elsewhere; /* sockets left out because they are in another network namespace */
 };
 
 void socket_list_free(struct socket_list *list);
@@ -51,10 +52,11 @@ const char *socket_refusal(int error);
 
 /*
  * Appends the sockets of a process that can be dispatched to, borrowed with pidfd_getfd(2); a
- * socket that the list has already is left out. What else the process has open is skipped.
+ * socket that the list has already is left out. What else the process has open is skipped. Raises
+ * the limit of our own open files as far as it may be.
  *
  * Returns 0 or a negative errno, unsaid: -ESRCH where the process is gone, -EPERM where we may not
- * (it takes CAP_SYS_PTRACE), -ENOSYS before Linux 5.6.
+ * (it takes CAP_SYS_PTRACE), -ENOSYS before Linux 5.6, -EMFILE where these are too many for us.
  */
 int socket_list_add_process(struct socket_list *list, pid_t pid);
 
@@ -64,9 +66,14 @@ int socket_list_move(struct socket_list *to, struct socket_list *from, size_t in
 /* Could either of two sockets get the same packets? Not so in a SO_REUSEPORT group: it is one. */
 bool socket_competes(const struct socket *a, const struct socket *b);
 
-/* Appends the sockets that systemd passed to us (sd_listen_fds(3)); one that is unfit is said and
- * an error. Returns their number or a negative errno, said. */
-int socket_list_add_passed(struct socket_list *list);
+/* What to do about a passed descriptor that can't be dispatched to. */
+enum unfit { UNFIT_IS_ERROR, UNFIT_IS_SKIPPED };
+
+/*
+ * Appends the sockets that systemd passed to us (sd_listen_fds(3)). Returns 0 or a negative errno,
+ * said; *ret_passed, if not NULL, is how many descriptors there were, of whatever kind.
+ */
+int socket_list_add_passed(struct socket_list *list, enum unfit unfit, int *ret_passed);
 
 /* Is this where the socket listens? 0.0.0.0 also means the wildcard of a dual-stack one. */
 bool socket_listens_at(const struct socket *socket, uint8_t protocol,

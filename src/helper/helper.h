@@ -18,7 +18,8 @@ struct unit {
 	struct unit_name name;
 	char *object; /* its D-Bus object */
 	bool is_socket;
-	bool inherits;     /* a socket unit whose section is that of the service it activates ... */
+	bool serves_one_connection; /* of a socket unit with Accept=yes, whose affair Isomer is */
+	bool inherits;     /* a socket unit whose section is that of a service it activates ... */
 	bool has_siblings; /* ... which other units activate too, so that it is about theirs as well
 			    */
 	struct section section;
@@ -26,8 +27,9 @@ struct unit {
 
 /*
  * Asks systemd which files the unit was loaded from and reads its section from them; a socket unit
- * without one has that of the service that it activates. Returns 0 or a negative errno, said; also
- * on error the section tells what it could of Required=. Give back with unit_close().
+ * without one has that of the first service it activates that has one. A service that was started
+ * for one connection has none, whatever its template says. Returns 0 or a negative errno, said;
+ * also on error the section tells what it could of Required=. Give back with unit_close().
  */
 int unit_open(struct sd_bus *manager, const char *name, struct unit *ret);
 void unit_close(struct unit *unit);
@@ -38,9 +40,14 @@ enum occasion {
 	RESTORED, /* isomer.service's: a unit that was started later keeps the traffic */
 };
 
-/*
- * Makes the unit's bindings what its section says. Returns 0 or a negative errno, said.
- */
+/* The name of isomer@UNIT.service, which holds a unit's bindings. */
+#define HOLDER_SIZE (UNIT_NAME_SIZE + sizeof("isomer@.service"))
+void name_holder(char holder[HOLDER_SIZE], const char *unit);
+
+/* Are the unit's bindings to be there now: is it active, or somebody else wants them always? */
+bool unit_wants_bindings(const struct unit *unit);
+
+/* Makes the unit's bindings what its section says. Returns 0 or a negative errno, said. */
 int unit_bind(const struct unit *unit);
 
 /*
@@ -52,18 +59,21 @@ int unit_bind(const struct unit *unit);
  */
 int unit_register_held(const struct unit *unit, enum occasion occasion, bool *ret_served);
 
+/* Registers the sockets of a service's processes. Returns 0 or a negative errno, said. */
+int unit_register_from_processes(const struct unit *unit, enum occasion occasion);
+
 /*
- * Registers the sockets of a running service: those that systemd holds for it, or else those of
- * its processes. Returns 0 or a negative errno, said.
+ * Registers the sockets of an active unit, wherever they are: those that systemd holds for it, or
+ * else those of its processes. Warns of what its section binds and nobody has a socket for.
+ * Returns 0 or a negative errno, said.
  */
-int unit_register_service(const struct unit *unit, enum occasion occasion);
+int unit_register(const struct unit *unit, enum occasion occasion);
 
 /* Takes out the sockets that the unit registered. Returns 0 or a negative errno, said. */
 int unit_unregister(const char *name);
 
 /* The commands. Each returns 0 or a negative errno, said. */
 int run_start(const char *unit);
-int run_reload(const char *unit);
 int run_stop(const char *unit);
 int run_bind(const char *unit);
 int run_unbind(const char *unit);

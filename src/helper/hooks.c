@@ -15,9 +15,90 @@ int unit_bind(const struct unit *unit)
 	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
 	int r = change_begin(NULL, MISSING_IS_ERROR, &d);
 
-	return r < 0 ? r
-		     : bindings_sync(d, unit->name.full, unit->section.bindings,
-			       unit->section.binding_count);
+	struct unit_bindings wanted = {.unit = unit->name.full,
+		.bindings = unit->section.bindings,
+		.count = unit->section.binding_count};
+
+	return r < 0 ? r : bindings_sync(d, &wanted, 1);
+}
+
+void name_holder(char holder[HOLDER_SIZE], const char *unit)
+{
+	snprintf(holder, HOLDER_SIZE, "isomer@%s.service", unit);
+}
+
+/* Whose wish for the bindings counts: that of units that are active, or of whatever units. */
+enum wish { OF_ACTIVE_UNITS, OF_ALL_UNITS };
+
+/* Does anything but the unit itself want its bindings? Once enabled, multi-user.target does. */
+static bool is_holder_wanted(struct sd_bus *manager, const char *name, enum wish wish)
+{
+	static const char *const dependents[] = {"WantedBy", "RequiredBy", "BoundBy"};
+	_cleanup_(freep) char *object = NULL;
+	char holder[HOLDER_SIZE];
+	bool wanted = false;
+
+	name_holder(holder, name);
+	if (manager_find_unit(manager, holder, &object) < 0)
+		return true;
+	for (size_t i = 0; i < sizeof(dependents) / sizeof(*dependents) && !wanted; i++) {
+		_cleanup_(strings_free) char **units = NULL;
+
+		if (manager_get_strings(manager, object, UNIT_INTERFACE, dependents[i], &units) < 0)
+			return true;
+		for (char **unit = units; *unit && !wanted; unit++)
+			wanted = strcmp(*unit, name) != 0 &&
+				(wish == OF_ALL_UNITS || manager_is_active(manager, *unit));
+	}
+	return wanted;
+}
+
+/*
+ * systemd starts isomer@UNIT.service before it knows whether the unit can start: a condition may be
+ * unmet, or a unit that it requires may fail, and then nothing would take the bindings back. So it
+ * is the gate that binds, unless the bindings are to be there whether the unit is or not.
+ */
+bool unit_wants_bindings(const struct unit *unit)
+{
+	return manager_is_active(unit->manager, unit->name.full) ||
+		is_holder_wanted(unit->manager, unit->name.full, OF_ALL_UNITS);
+}
+
+/* With Required=no the unit goes on without Isomer. */
+static int excuse(const struct unit *unit, int error)
+{
+	if (error == 0 || unit->section.required)
+		return error;
+	warn("%s goes on without Isomer, for its section has Required=no", unit->name.full);
+	return 0;
+}
+
+/*
+ * A service with a root directory of its own has the hooks run in there, where this program isn't:
+ * the generator gives it none, but makes it require its isomer@UNIT.service, which fails here.
+ */
+static int check_root(const struct unit *unit)
+{
+	static const char *const keys[] = {"RootDirectory", "RootImage"};
+
+	if (unit->is_socket || unit->serves_one_connection ||
+		manager_get_boolean(
+			unit->manager, unit->object, SERVICE_INTERFACE, "RootDirectoryStartOnly"))
+		return 0;
+	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
+		_cleanup_(freep) char *root = NULL;
+		int r = manager_get_string(
+			unit->manager, unit->object, SERVICE_INTERFACE, keys[i], &root);
+
+		if (r < 0)
+			return r;
+		if (root[0] && strcmp(root, "/") != 0)
+			return fail(-ENOTSUP,
+				"%s has %s=%s, where isomer-helper isn't found: it takes "
+				"RootDirectoryStartOnly=yes as well",
+				unit->name.full, keys[i], root);
+	}
+	return 0;
 }
 
 /* isomer@UNIT.service */
@@ -27,26 +108,26 @@ int run_bind(const char *name)
 	_cleanup_(unit_close) struct unit unit = {};
 	int r = manager_connect(&manager);
 
-	if (r == 0)
-		r = unit_open(manager, name, &unit);
-	if (r == 0 && !unit.section.present)
-		r = fail(-ENOENT, "%s has no [Isomer] section", name);
-	return r < 0 ? r : unit_bind(&unit);
+	if (r < 0)
+		return r;
+	r = unit_open(manager, name, &unit);
+	if (r < 0 || unit.serves_one_connection)
+		return r;
+	if (!unit.section.present)
+		return fail(-ENOENT, "%s has no [Isomer] section", name);
+	r = check_root(&unit);
+	if (r < 0)
+		return excuse(&unit, r);
+	return unit_wants_bindings(&unit) ? unit_bind(&unit) : 0;
 }
 
 int run_unbind(const char *name)
 {
 	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
+	struct unit_bindings none = {.unit = name};
 	int r = change_begin(NULL, MISSING_IS_QUIET, &d);
 
-	return r == -ENOENT ? 0 : r < 0 ? r : bindings_sync(d, name, NULL, 0);
-}
-
-#define HOLDER_SIZE (UNIT_NAME_SIZE + sizeof("isomer@.service"))
-
-static void name_holder(char holder[HOLDER_SIZE], const char *unit)
-{
-	snprintf(holder, HOLDER_SIZE, "isomer@%s.service", unit);
+	return r == -ENOENT ? 0 : r < 0 ? r : bindings_sync(d, &none, 1);
 }
 
 /*
@@ -61,30 +142,14 @@ static int ensure_holder(const struct unit *unit)
 	return manager_is_active(unit->manager, holder) ? 0 : manager_start(unit->manager, holder);
 }
 
-/* With Required=no the unit goes on without Isomer. */
-static int excuse(const struct unit *unit, int error)
-{
-	if (error == 0 || unit->section.required)
-		return error;
-	warn("%s goes on without Isomer, for its section has Required=no", unit->name.full);
-	return 0;
-}
-
 static int gate(struct sd_bus *manager, const char *name, struct unit *unit)
 {
 	int r = unit_open(manager, name, unit);
 
-	if (r == 0)
-		r = unit_bind(unit);
-	if (r == 0)
-		r = ensure_holder(unit);
-	return r;
-}
-
-static int register_sockets(const struct unit *unit)
-{
-	return unit->is_socket ? unit_register_held(unit, STARTED, NULL)
-			       : unit_register_service(unit, STARTED);
+	if (r < 0 || unit->serves_one_connection)
+		return r;
+	r = unit_bind(unit);
+	return r < 0 ? r : ensure_holder(unit);
 }
 
 /* The unit's start waits here until its bindings, and the sockets that there are, are in place. */
@@ -97,7 +162,7 @@ int run_gate(const char *name)
 	if (r < 0)
 		return r;
 	r = gate(manager, name, &unit);
-	if (r == 0)
+	if (r == 0 && !unit.serves_one_connection)
 		r = unit_register_held(&unit, STARTED, NULL);
 	return excuse(&unit, r);
 }
@@ -111,31 +176,40 @@ int run_register(const char *name)
 	if (r < 0)
 		return r;
 	r = gate(manager, name, &unit);
-	if (r == 0)
-		r = register_sockets(&unit);
+	if (r == 0 && !unit.serves_one_connection)
+		r = unit_register(&unit, STARTED);
 	return excuse(&unit, r);
 }
 
-/* Does anything but the unit itself want its bindings? Once enabled, multi-user.target does. */
-static bool is_holder_kept(struct sd_bus *manager, const char *name)
+/*
+ * A service that a socket unit started runs on when that one is stopped, with the same sockets: its
+ * own section is about them from now on. Whatever hinders that is said, and doesn't hinder the
+ * stop.
+ */
+static void hand_over(struct sd_bus *manager, const char *socket)
 {
-	static const char *const dependents[] = {"WantedBy", "RequiredBy", "BoundBy"};
+	_cleanup_(strings_free) char **services = NULL;
 	_cleanup_(freep) char *object = NULL;
-	char holder[HOLDER_SIZE];
-	bool kept = false;
 
-	name_holder(holder, name);
-	if (manager_find_unit(manager, holder, &object) < 0)
-		return true;
-	for (size_t i = 0; i < sizeof(dependents) / sizeof(*dependents) && !kept; i++) {
-		_cleanup_(strings_free) char **units = NULL;
+	if (manager_find_unit(manager, socket, &object) < 0 ||
+		manager_get_strings(manager, object, UNIT_INTERFACE, "Triggers", &services) < 0)
+		return;
+	for (char **name = services; *name; name++) {
+		_cleanup_(unit_close) struct unit service = {};
 
-		if (manager_get_strings(manager, object, UNIT_INTERFACE, dependents[i], &units) < 0)
-			return true;
-		for (char **unit = units; *unit && !kept; unit++)
-			kept = strcmp(*unit, name) != 0 && manager_is_active(manager, *unit);
+		if (!manager_is_active(manager, *name) || unit_open(manager, *name, &service) < 0)
+			continue;
+		if (service.section.present && unit_register_from_processes(&service, RESTORED) < 0)
+			warn("%s runs on without %s, and is not dispatched to: see above", *name,
+				socket);
 	}
-	return kept;
+}
+
+static bool is_socket_unit(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+
+	return dot && strcmp(dot, ".socket") == 0;
 }
 
 /*
@@ -150,7 +224,10 @@ int run_unregister(const char *name)
 
 	if (r < 0 || manager_connect(&manager) < 0)
 		return r;
+	if (is_socket_unit(name))
+		hand_over(manager, name);
 	job = manager_job_type(manager, name);
-	return job && strcmp(job, "stop") == 0 && !is_holder_kept(manager, name) ? run_unbind(name)
-										 : r;
+	if (job && strcmp(job, "stop") == 0 && !is_holder_wanted(manager, name, OF_ACTIVE_UNITS))
+		r = run_unbind(name);
+	return r;
 }

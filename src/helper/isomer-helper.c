@@ -3,10 +3,16 @@
  * isomer-helper: what units call. This file is its table of commands; the commands of
  * isomer.service are in lifecycle.c, those of units with a section in hooks.c.
  */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "../cleanup.h"
+#include "../say.h"
 #include "helper.h"
 
 #define MISUSED 2
@@ -21,7 +27,8 @@ struct command {
 static const struct command commands[] = {
 	{"start", false, "isomer.service: load or upgrade the dispatcher, restore units",
 		run_start},
-	{"reload", false, "isomer.service: upgrade, apply what units' files say now", run_reload},
+	{"reload", false, "isomer.service: the same, to apply what units' files say now",
+		run_start},
 	{"stop", false, "isomer.service: unload the dispatcher, but not for a restart", run_stop},
 	{"bind", true, "isomer@UNIT.service: bind what UNIT's section says", run_bind},
 	{"unbind", true, "isomer@UNIT.service: drop UNIT's bindings", run_unbind},
@@ -43,6 +50,34 @@ static void print_usage(FILE *to)
 			command->takes_unit ? "UNIT" : "    ", command->summary);
 }
 
+/*
+ * Sections work in PID 1's network namespace. The commands of a service with PrivateNetwork= are
+ * run in the service's own.
+ */
+static int enter_network_of_systemd(void)
+{
+	_cleanup_(closep) int theirs = open("/proc/1/ns/net", O_RDONLY | O_CLOEXEC);
+	_cleanup_(closep) int ours = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	struct stat their_stat, our_stat;
+
+	if (theirs < 0 || ours < 0 || fstat(theirs, &their_stat) < 0 || fstat(ours, &our_stat) < 0)
+		return fail(-errno, "cannot open the network namespace of PID 1: %m");
+	if (their_stat.st_ino == our_stat.st_ino && their_stat.st_dev == our_stat.st_dev)
+		return 0;
+	return setns(theirs, CLONE_NEWNET) < 0
+		? fail(-errno, "cannot enter the network namespace of PID 1: %m")
+		: 0;
+}
+
+static int run(const struct command *command, const char *unit)
+{
+	int r = enter_network_of_systemd();
+
+	if (r == 0)
+		r = command->run(unit);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
@@ -55,7 +90,7 @@ int main(int argc, char **argv)
 	}
 	for (const struct command *command = commands; command < commands + COMMANDS; command++)
 		if (argc == 2 + command->takes_unit && strcmp(argv[1], command->name) == 0)
-			return command->run(argv[2]) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+			return run(command, argv[2]);
 	print_usage(stderr);
 	return MISUSED;
 }

@@ -11,18 +11,91 @@
 #include "../say.h"
 #include "helper.h"
 
-/* "isomer@nginx.service.service" -> "nginx.service", in place. */
-static const char *held_unit(char *holder)
+/* A unit that is to have its bindings and sockets, and when it was started. */
+struct candidate {
+	char *name;
+	uint64_t active_since; /* 0: it isn't active */
+	struct unit unit;
+	bool is_restored;
+	int result; /* 0: all is as it should be so far; said, where it isn't */
+};
+
+struct candidates {
+	struct candidate *list;
+	size_t count;
+};
+
+static void candidates_free(struct candidates *candidates)
 {
-	*strrchr(holder, '.') = '\0';
-	return strchr(holder, '@') + 1;
+	for (size_t i = 0; i < candidates->count; i++) {
+		unit_close(&candidates->list[i].unit);
+		free(candidates->list[i].name);
+	}
+	free(candidates->list);
 }
 
-/* A unit that may have to get its bindings and sockets back, and when it was started. */
-struct candidate {
-	const char *name;
-	uint64_t active_since; /* 0: it isn't active */
-};
+/* Takes the name. */
+static int add_candidate(struct candidates *candidates, struct sd_bus *manager, char *name)
+{
+	struct candidate *list =
+		reallocarray(candidates->list, candidates->count + 1, sizeof(*candidates->list));
+
+	if (!list || !name) {
+		free(name);
+		return fail(-ENOMEM, "cannot restore the units' bindings: %m");
+	}
+	candidates->list = list;
+	list[candidates->count++] = (struct candidate){
+		.name = name, .active_since = manager_active_since(manager, name)};
+	return 0;
+}
+
+/* Units whose bindings are held: isomer@nginx.service.service is active. */
+static int add_held_units(struct candidates *candidates, struct sd_bus *manager)
+{
+	_cleanup_(strings_free) char **holders = NULL;
+	int r = manager_list_active(manager, "isomer@*.service", &holders);
+
+	for (char **holder = holders; r == 0 && *holder; holder++) {
+		const char *unit = strchr(*holder, '@') + 1;
+
+		r = add_candidate(
+			candidates, manager, strndup(unit, strlen(unit) - strlen(".service")));
+	}
+	return r;
+}
+
+static bool wants(struct sd_bus *manager, const char *unit, const char *wanted)
+{
+	_cleanup_(strings_free) char **units = NULL;
+	_cleanup_(freep) char *object = NULL;
+
+	if (manager_find_unit(manager, unit, &object) < 0 ||
+		manager_get_strings(manager, object, UNIT_INTERFACE, "Wants", &units) < 0)
+		return false;
+	for (char **name = units; *name; name++)
+		if (strcmp(*name, wanted) == 0)
+			return true;
+	return false;
+}
+
+/* Units that were started without a section and have one now: nobody holds their bindings yet. */
+static int add_new_units(struct candidates *candidates, struct sd_bus *manager, const char *pattern)
+{
+	_cleanup_(strings_free) char **units = NULL;
+	int r = manager_list_active(manager, pattern, &units);
+
+	for (char **unit = units; r == 0 && *unit; unit++) {
+		char holder[HOLDER_SIZE];
+
+		name_holder(holder, *unit);
+		if (!wants(manager, *unit, holder) || manager_is_active(manager, holder))
+			continue;
+		if (manager_start(manager, holder) == 0)
+			r = add_candidate(candidates, manager, strdup(*unit));
+	}
+	return r;
+}
 
 static int later_first(const void *a, const void *b)
 {
@@ -31,17 +104,60 @@ static int later_first(const void *a, const void *b)
 	return (x->active_since < y->active_since) - (x->active_since > y->active_since);
 }
 
-static int restore_unit(struct sd_bus *manager, const struct candidate *candidate)
+/* Reads the sections. Units that have nothing to get back are left out of all that follows. */
+static void open_units(struct candidates *candidates, struct sd_bus *manager)
 {
-	_cleanup_(unit_close) struct unit unit = {};
-	int r = unit_open(manager, candidate->name, &unit);
+	for (size_t i = 0; i < candidates->count; i++) {
+		struct candidate *candidate = &candidates->list[i];
 
-	if (r == 0)
-		r = unit_bind(&unit);
-	if (r < 0 || !candidate->active_since)
+		candidate->result = unit_open(manager, candidate->name, &candidate->unit);
+		candidate->is_restored = candidate->result == 0 &&
+			!candidate->unit.serves_one_connection &&
+			unit_wants_bindings(&candidate->unit);
+	}
+}
+
+/* All in one step, for what one unit lets go of by now, another may have taken over. */
+static int bind_units(struct candidates *candidates)
+{
+	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
+	_cleanup_(freep) struct unit_bindings *wanted =
+		calloc(candidates->count + 1, sizeof(*wanted));
+	size_t count = 0;
+	int r = change_begin(NULL, MISSING_IS_ERROR, &d);
+
+	if (r < 0)
 		return r;
-	return unit.is_socket ? unit_register_held(&unit, RESTORED, NULL)
-			      : unit_register_service(&unit, RESTORED);
+	if (!wanted)
+		return fail(-ENOMEM, "cannot restore the units' bindings: %m");
+	for (size_t i = 0; i < candidates->count; i++) {
+		const struct unit *unit = &candidates->list[i].unit;
+
+		if (candidates->list[i].is_restored)
+			wanted[count++] = (struct unit_bindings){.unit = unit->name.full,
+				.bindings = unit->section.bindings,
+				.count = unit->section.binding_count};
+	}
+	r = bindings_sync(d, wanted, count);
+	for (size_t i = 0, j = 0; i < candidates->count; i++)
+		if (candidates->list[i].is_restored)
+			candidates->list[i].result = wanted[j++].result;
+	return r == -EADDRINUSE ? 0 : r;
+}
+
+static void register_units(struct candidates *candidates)
+{
+	for (size_t i = 0; i < candidates->count; i++) {
+		struct candidate *candidate = &candidates->list[i];
+
+		if (candidate->is_restored && candidate->result == 0 && candidate->active_since)
+			candidate->result = candidate->unit.section.present
+				? unit_register(&candidate->unit, RESTORED)
+				: unit_unregister(candidate->name);
+		if (candidate->result < 0)
+			warn("%s has not all that its section asks for: see above",
+				candidate->name);
+	}
 }
 
 /*
@@ -51,30 +167,24 @@ static int restore_unit(struct sd_bus *manager, const struct candidate *candidat
 static int restore_units(void)
 {
 	_cleanup_(manager_disconnect) struct sd_bus *manager = NULL;
-	_cleanup_(strings_free) char **holders = NULL;
-	_cleanup_(freep) struct candidate *candidates = NULL;
-	size_t count = 0;
+	_cleanup_(candidates_free) struct candidates candidates = {};
 	int r = manager_connect(&manager);
 
 	if (r == 0)
-		r = manager_list_active(manager, "isomer@*.service", &holders);
+		r = add_held_units(&candidates, manager);
+	if (r == 0)
+		r = add_new_units(&candidates, manager, "*.service");
+	if (r == 0)
+		r = add_new_units(&candidates, manager, "*.socket");
 	if (r < 0)
 		return r;
-	while (holders[count])
-		count++;
-	candidates = calloc(count + 1, sizeof(*candidates));
-	if (!candidates)
-		return fail(-ENOMEM, "cannot restore the units' bindings: %m");
-	for (size_t i = 0; i < count; i++) {
-		candidates[i].name = held_unit(holders[i]);
-		candidates[i].active_since = manager_active_since(manager, candidates[i].name);
-	}
-	qsort(candidates, count, sizeof(*candidates), later_first);
-	for (size_t i = 0; i < count; i++)
-		if (restore_unit(manager, &candidates[i]) < 0)
-			warn("%s has not all that its section asks for: see above",
-				candidates[i].name);
-	return 0;
+	if (candidates.count)
+		qsort(candidates.list, candidates.count, sizeof(*candidates.list), later_first);
+	open_units(&candidates, manager);
+	r = bind_units(&candidates);
+	if (r == 0)
+		register_units(&candidates);
+	return r;
 }
 
 static int upgrade(void)
@@ -85,6 +195,18 @@ static int upgrade(void)
 	return r < 0 ? r : bindings_upgrade(d);
 }
 
+/* What the units declare comes back; of what was bound by hand there is no other record. */
+static int replace_foreign(void)
+{
+	bool done;
+	int r;
+
+	warn("replacing the dispatcher of another version: what was bound by hand is gone");
+	r = dispatcher_unload(NULL, &done);
+	return r < 0 ? r : dispatcher_load(NULL, &done);
+}
+
+/* Also the reload: whatever is or isn't loaded, afterwards it is what it should be. */
 int run_start(const char *unused)
 {
 	bool loaded;
@@ -93,14 +215,8 @@ int run_start(const char *unused)
 	(void)unused;
 	if (r == 0 && !loaded)
 		r = upgrade();
-	return r < 0 ? r : restore_units();
-}
-
-int run_reload(const char *unused)
-{
-	int r = upgrade();
-
-	(void)unused;
+	if (r == -EPROTO)
+		r = replace_foreign();
 	return r < 0 ? r : restore_units();
 }
 

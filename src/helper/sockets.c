@@ -26,7 +26,7 @@ struct choice {
 	struct registration *registrations;
 	size_t count;
 	struct reason missing; /* what can't be dispatched at all; empty if nothing */
-	struct reason partly;  /* what can be dispatched for one address family only */
+	bool partly;           /* something can be dispatched for one address family only */
 };
 
 static void choice_free(struct choice *choice)
@@ -64,7 +64,6 @@ static struct wants section_wants(const struct section *section, const char *lab
 static void judge(const struct section *section, const char *label, struct choice *choice)
 {
 	struct wants wants = section_wants(section, label);
-	struct reason *reason;
 
 	for (uint8_t protocol = 0; protocol < PROTOCOLS; protocol++) {
 		bool has[FAMILIES] = {};
@@ -81,12 +80,13 @@ static void judge(const struct section *section, const char *label, struct choic
 		for (uint8_t family = 0; family < FAMILIES; family++) {
 			if (!wants.families[protocol][family] || has[family])
 				continue;
-			reason = has[IPV4] || has[IPV6] ? &choice->partly : &choice->missing;
-			if (reason->text[0])
-				continue; /* said already, and there it may have a line */
-			give_reason(reason,
-				"%s %s is bound to label \"%s\", and no such socket was found",
-				family_name(family), protocol_name(protocol), label);
+			if (has[IPV4] || has[IPV6])
+				choice->partly = true;
+			else if (!choice->missing.text[0]) /* else said, and maybe with a line */
+				give_reason(&choice->missing,
+					"%s %s is bound to label \"%s\", and no such socket was "
+					"found",
+					family_name(family), protocol_name(protocol), label);
 		}
 	}
 }
@@ -143,7 +143,8 @@ static void choose_all(
 		choose(choice, socket, section->label);
 	}
 	if (choice->count == 0)
-		give_reason(&choice->missing, "it has no listening TCP and no unconnected UDP socket");
+		give_reason(
+			&choice->missing, "it has no listening TCP and no unconnected UDP socket");
 }
 
 static int choose_sockets(
@@ -163,6 +164,17 @@ static int choose_sockets(
 		judge(section, section->label, ret);
 	}
 	return 0;
+}
+
+static int say_missing(
+	const struct unit *unit, const struct socket_list *found, const struct choice *choice)
+{
+	return fail(-ENOENT, "cannot register the sockets of %s: %s%s", unit->name.full,
+		choice->missing.text,
+		found->elsewhere ? ": its sockets are in another network namespace "
+				   "(PrivateNetwork=, NetworkNamespacePath=), and sections work in "
+				   "that of PID 1"
+				 : "");
 }
 
 static int register_chosen(const char *unit, const struct choice *choice, enum occasion occasion)
@@ -248,7 +260,7 @@ static int register_held_of(const struct unit *unit, enum occasion occasion, siz
 {
 	_cleanup_(socket_list_free) struct socket_list found = {};
 	_cleanup_(choice_free) struct choice choice = {};
-	int r = socket_list_add_passed(&found);
+	int r = socket_list_add_passed(&found, UNFIT_IS_SKIPPED, NULL);
 
 	if (r == 0)
 		r = borrow_held(unit->manager, unit->object, &found);
@@ -258,12 +270,9 @@ static int register_held_of(const struct unit *unit, enum occasion occasion, siz
 		return r;
 	*ret_count = found.count;
 	if (found.count == 0 || (unit->has_siblings && choice.count))
-		choice.missing = choice.partly = (struct reason){};
+		choice.missing = (struct reason){};
 	if (choice.missing.text[0])
-		return fail(-ENOENT, "cannot register the sockets of %s: %s", unit->name.full,
-			choice.missing.text);
-	if (choice.partly.text[0])
-		warn("%s: %s: those packets are refused", unit->name.full, choice.partly.text);
+		return say_missing(unit, &found, &choice);
 	return found.count ? register_chosen(unit->name.full, &choice, occasion) : 0;
 }
 
@@ -290,7 +299,10 @@ int unit_register_held(const struct unit *unit, enum occasion occasion, bool *re
 
 	if (unit->is_socket) {
 		r = register_held_of(unit, occasion, &count);
-		if (r == 0 && count == 0)
+		if (ret_served)
+			*ret_served = count;
+		/* Unix sockets alone: the section is about those that its service opens itself. */
+		if (r == 0 && count == 0 && !unit->inherits)
 			return fail(-ENOENT, "%s has no TCP or UDP socket", unit->name.full);
 		return r;
 	}
@@ -370,19 +382,16 @@ static int register_if_complete(
 		return fail(-ESRCH, "cannot register the sockets of %s: it has no process left",
 			unit->name.full);
 
-	*ret_complete = !choice.missing.text[0] && !choice.partly.text[0];
+	*ret_complete = !choice.missing.text[0] && !choice.partly;
 	if (!*ret_complete && !last_look)
 		return 0;
 	*ret_complete = true;
 	if (choice.missing.text[0])
-		return fail(-ENOENT, "cannot register the sockets of %s: %s", unit->name.full,
-			choice.missing.text);
-	if (choice.partly.text[0])
-		warn("%s: %s: those packets are refused", unit->name.full, choice.partly.text);
+		return say_missing(unit, &found, &choice);
 	return register_chosen(unit->name.full, &choice, occasion);
 }
 
-static int register_from_processes(const struct unit *unit, enum occasion occasion)
+int unit_register_from_processes(const struct unit *unit, enum occasion occasion)
 {
 	const struct timespec interval = {.tv_nsec = POLL_INTERVAL_MSEC * 1000000L};
 	unsigned long long begin = now_usec(), patient_usec = 0;
@@ -401,12 +410,65 @@ static int register_from_processes(const struct unit *unit, enum occasion occasi
 	return r;
 }
 
-int unit_register_service(const struct unit *unit, enum occasion occasion)
+/* By label, protocol and family: what one destination is for. */
+static int destination_compare(const void *a, const void *b)
+{
+	const struct binding *x = *(const struct binding *const *)a;
+	const struct binding *y = *(const struct binding *const *)b;
+	int order = strcmp(x->label, y->label);
+
+	if (order == 0)
+		order = x->selector.protocol - y->selector.protocol;
+	if (order == 0)
+		order = (int)prefix_family(&x->selector.prefix) -
+			(int)prefix_family(&y->selector.prefix);
+	return order;
+}
+
+static void warn_if_empty(
+	const struct unit *unit, const struct dispatcher *d, const struct binding *binding)
+{
+	uint8_t protocol = binding->selector.protocol;
+	uint8_t family = prefix_family(&binding->selector.prefix);
+	destination_id id;
+
+	if (destination_find(d, binding->label, family, protocol, &id) < 0 ||
+		!destination_socket(d, id))
+		warn("%s: %s %s is bound to label \"%s\", and no such socket is registered under "
+		     "it: those packets are refused",
+			unit->name.full, family_name(family), protocol_name(protocol),
+			binding->label);
+}
+
+/* What the section binds, and nobody has a socket for: that may come later, from another unit. */
+static void warn_of_refused(const struct unit *unit)
+{
+	const struct section *section = &unit->section;
+	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
+	_cleanup_(freep) const struct binding **bindings =
+		calloc(section->binding_count + 1, sizeof(*bindings));
+
+	if (!bindings || dispatcher_open(NULL, false, MISSING_IS_ERROR, &d) < 0)
+		return;
+	for (size_t i = 0; i < section->binding_count; i++)
+		bindings[i] = &section->bindings[i];
+	qsort(bindings, section->binding_count, sizeof(*bindings), destination_compare);
+	for (size_t i = 0; i < section->binding_count; i++)
+		if (i == 0 || destination_compare(&bindings[i - 1], &bindings[i]) != 0)
+			warn_if_empty(unit, d, bindings[i]);
+}
+
+int unit_register(const struct unit *unit, enum occasion occasion)
 {
 	bool served = false;
 	int r = unit_register_held(unit, occasion, &served);
 
-	return r < 0 || served ? r : register_from_processes(unit, occasion);
+	if (r == 0 && !served && !unit->is_socket)
+		r = unit_register_from_processes(unit, occasion);
+	/* A socket unit may have but a part of what the section of its service is about. */
+	if (r == 0 && !unit->has_siblings && (served || !unit->inherits))
+		warn_of_refused(unit);
+	return r;
 }
 
 int unit_unregister(const char *name)

@@ -50,44 +50,86 @@ static int read_section(struct sd_bus *manager, const char *object, const struct
 	return section_read(name, (const char *const *)files, count, ret);
 }
 
-/*
- * The service that a socket unit activates. One with Accept=yes activates an instance for each
- * connection; any instance will do to see the template's section.
- */
-static int activated_service(const struct unit *socket, struct unit_name *ret)
+static bool accepts(struct sd_bus *manager, const char *socket_object)
 {
-	_cleanup_(strings_free) char **triggers = NULL;
-	char name[UNIT_NAME_SIZE + sizeof("@0.service")];
-	struct reason reason;
-	int r = manager_get_strings(
-		socket->manager, socket->object, UNIT_INTERFACE, "Triggers", &triggers);
-
-	if (r < 0)
-		return r;
-	snprintf(name, sizeof(name), "%s@0.service", socket->name.prefix);
-	r = unit_name_parse(triggers[0] ?: name, ret, &reason);
-	return r < 0 ? fail(r, "cannot find the service of %s: %s", socket->name.full, reason.text)
-		     : 0;
+	return manager_get_boolean(manager, socket_object, SOCKET_INTERFACE, "Accept");
 }
 
-static int read_section_of_service(struct unit *socket)
+/*
+ * A socket unit with Accept=yes activates an instance for each connection; any instance will do to
+ * see the template's section. It is the socket's own: %N is the name of the socket unit.
+ */
+static int read_section_of_template(struct unit *socket)
+{
+	_cleanup_(freep) char *object = NULL;
+	struct unit_name instance;
+	int r;
+
+	if (!unit_name_build(socket->name.prefix, "0", "service", &instance))
+		return 0;
+	r = manager_find_unit(socket->manager, instance.full, &object);
+	if (r < 0)
+		return r;
+	socket->inherits = true;
+	section_free(&socket->section);
+	return read_section(socket->manager, object, &socket->name, &socket->section);
+}
+
+static int read_section_of_service(struct unit *socket, const char *service)
 {
 	_cleanup_(strings_free) char **triggered_by = NULL;
 	_cleanup_(freep) char *object = NULL;
-	struct unit_name service;
-	int r = activated_service(socket, &service);
+	struct unit_name name;
+	struct reason reason;
+	int r = unit_name_parse(service, &name, &reason);
 
-	if (r == 0)
-		r = manager_find_unit(socket->manager, service.full, &object);
+	if (r < 0)
+		return fail(r, "cannot read the section of %s: %s", service, reason.text);
+	r = manager_find_unit(socket->manager, service, &object);
 	if (r == 0)
 		r = manager_get_strings(
 			socket->manager, object, UNIT_INTERFACE, "TriggeredBy", &triggered_by);
 	if (r < 0)
 		return r;
-	socket->inherits = true;
 	socket->has_siblings = triggered_by[0] && triggered_by[1];
 	section_free(&socket->section);
-	return read_section(socket->manager, object, &service, &socket->section);
+	return read_section(socket->manager, object, &name, &socket->section);
+}
+
+/* Its own service is one of those that a socket unit triggers; others name it in Sockets=. */
+static int read_inherited_section(struct unit *socket)
+{
+	_cleanup_(strings_free) char **services = NULL;
+	int r;
+
+	if (accepts(socket->manager, socket->object))
+		return read_section_of_template(socket);
+	r = manager_get_strings(
+		socket->manager, socket->object, UNIT_INTERFACE, "Triggers", &services);
+	socket->inherits = true;
+	for (char **service = services; r == 0 && *service && !socket->section.present; service++)
+		r = read_section_of_service(socket, *service);
+	return r;
+}
+
+/* Was the service started by a socket unit with Accept=yes? Then it has no listening socket. */
+static int note_accepted_connection(struct unit *service)
+{
+	_cleanup_(strings_free) char **triggers = NULL;
+	int r;
+
+	if (!service->name.instance)
+		return 0;
+	r = manager_get_strings(
+		service->manager, service->object, UNIT_INTERFACE, "TriggeredBy", &triggers);
+	for (char **trigger = triggers; r == 0 && *trigger; trigger++) {
+		_cleanup_(freep) char *object = NULL;
+
+		r = manager_find_unit(service->manager, *trigger, &object);
+		if (r == 0 && accepts(service->manager, object))
+			service->serves_one_connection = true;
+	}
+	return r;
 }
 
 int unit_open(struct sd_bus *manager, const char *name, struct unit *ret)
@@ -105,10 +147,12 @@ int unit_open(struct sd_bus *manager, const char *name, struct unit *ret)
 		return fail(-EINVAL, "%s is neither a service nor a socket unit", name);
 
 	r = manager_find_unit(manager, name, &unit->object);
-	if (r == 0)
+	if (r == 0 && !unit->is_socket)
+		r = note_accepted_connection(unit);
+	if (r == 0 && !unit->serves_one_connection)
 		r = read_section(manager, unit->object, &unit->name, &unit->section);
 	if (r == 0 && unit->is_socket && !unit->section.present)
-		r = read_section_of_service(unit);
+		r = read_inherited_section(unit);
 	return r;
 }
 

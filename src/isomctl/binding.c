@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* isomctl bind, unbind, bindings, load-bindings: which packets go to which label. */
+/* isomctl bind, unbind, bindings: which packets go to which label. */
 #include "../binding.h"
 
 #include <errno.h>
@@ -78,7 +78,8 @@ struct filter {
 	int protocol;      /* -1: any */
 	bool by_prefix;
 	struct prefix prefix; /* any of its addresses */
-	int port;             /* -1: any */
+	bool by_ports;
+	struct ports ports; /* any of them */
 };
 
 static bool filter_passes(
@@ -90,7 +91,7 @@ static bool filter_passes(
 		return false;
 	if (filter->by_prefix && !prefix_overlaps(&filter->prefix, &selector->prefix))
 		return false;
-	return filter->port < 0 || ports_hold(&selector->ports, (uint16_t)filter->port);
+	return !filter->by_ports || ports_overlap(&filter->ports, &selector->ports);
 }
 
 static int take_filter(int argc, char **argv, struct filter *ret)
@@ -103,10 +104,9 @@ static int take_filter(int argc, char **argv, struct filter *ret)
 		{"port", required_argument, NULL, PORT},
 		{},
 	};
-	struct filter filter = {.protocol = -1, .port = -1};
+	struct filter filter = {.protocol = -1};
 	struct reason reason;
 	uint8_t protocol;
-	uint16_t port;
 	int option, r = 0;
 
 	optind = 0;
@@ -125,9 +125,8 @@ static int take_filter(int argc, char **argv, struct filter *ret)
 			filter.by_prefix = true;
 			break;
 		case PORT:
-			r = port_parse(optarg, &port, &reason);
-			if (r == 0)
-				filter.port = port;
+			r = ports_parse(optarg, &filter.ports, &reason);
+			filter.by_ports = true;
 			break;
 		default:
 			return misused(&bindings_command, "it takes no such option");
@@ -162,7 +161,12 @@ static struct group next_group(const struct bound *list, size_t count)
 	return group;
 }
 
-/* "nginx.service web.socket", "-" for the administrator alone. The caller frees it. */
+static bool is_by_hand(const struct group *group)
+{
+	return group->first->key.owner == 0; /* his comes first */
+}
+
+/* "nginx.service web.socket", "-" stands for the administrator. The caller frees it. */
 static char *group_units(const struct dispatcher *d, const struct group *group)
 {
 	size_t size = 0;
@@ -172,11 +176,8 @@ static char *group_units(const struct dispatcher *d, const struct group *group)
 	if (!text)
 		return NULL;
 	for (size_t i = 0; i < group->count; i++)
-		if (group->first[i].key.owner)
-			fprintf(text, "%s%s", ftell(text) ? " " : "",
-				owner_name(d, group->first[i].key.owner));
-	if (ftell(text) == 0)
-		fputc('-', text);
+		fprintf(text, "%s%s", i > 0 ? " " : "",
+			group->first[i].key.owner ? owner_name(d, group->first[i].key.owner) : "-");
 	fclose(text);
 	return units;
 }
@@ -210,9 +211,13 @@ static void print_bindings(const struct dispatcher *d, const struct bound *list,
 	}
 }
 
-/* One port, or 0 for all, as load-bindings reads them. */
+/* One port, a range as text, or 0 for all, as load-bindings reads them. */
 static json_t *json_ports(const struct ports *ports)
 {
+	char text[LONGEST_PORTS_TEXT];
+
+	if (ports_kind(ports) == PORT_RANGE)
+		return json_string(ports_format(ports, text));
 	return json_integer(ports_are_all(ports) ? 0 : ports->low);
 }
 
@@ -227,9 +232,9 @@ static json_t *json_group(const struct dispatcher *d, const struct group *group)
 		if (group->first[i].key.owner)
 			json_array_append_new(
 				units, json_text(owner_name(d, group->first[i].key.owner)));
-	return json_pack("{s:o, s:s, s:s, s:o, s:o}", "label", json_text(label), "protocol",
+	return json_pack("{s:o, s:s, s:s, s:o, s:b, s:o}", "label", json_text(label), "protocol",
 		protocol_name(selector.protocol), "prefix", prefix_format(&selector.prefix, prefix),
-		"port", json_ports(&selector.ports), "units", units);
+		"port", json_ports(&selector.ports), "by_hand", is_by_hand(group), "units", units);
 }
 
 /* In the form that load-bindings reads, an object at a time: a million make a long document. */
@@ -279,168 +284,11 @@ static int run_bindings(const struct options *options, int argc, char **argv)
 	return 0;
 }
 
-/*
- * load-bindings
- */
-
-struct binding_list {
-	struct binding *bindings;
-	size_t count;
-};
-
-/* A text member of an object; *ret is NULL where it isn't there. */
-static int member_text(
-	const json_t *object, const char *name, const char **ret, struct reason *reason)
-{
-	const json_t *member = json_object_get(object, name);
-
-	*ret = NULL;
-	if (!member)
-		return 0;
-	if (!json_is_string(member))
-		return refuse(reason, "\"%s\" is not a text", name);
-	if (strlen(json_string_value(member)) != json_string_length(member))
-		return refuse(reason, "\"%s\" has a NUL in it", name);
-	*ret = json_string_value(member);
-	return 0;
-}
-
-/* "port" may be a number or a text; *ret is in buffer. */
-static int member_port(
-	const json_t *object, char buffer[32], const char **ret, struct reason *reason)
-{
-	const json_t *port = json_object_get(object, "port");
-
-	if (json_is_integer(port)) {
-		snprintf(buffer, 32, "%lld", (long long)json_integer_value(port));
-		*ret = buffer;
-		return 0;
-	}
-	if (port && !json_is_string(port))
-		return refuse(reason, "\"port\" is neither a whole number nor a text");
-	return member_text(object, "port", ret, reason);
-}
-
-static int check_members(const json_t *object, struct reason *reason)
-{
-	static const char *const known[] = {"label", "protocol", "prefix", "port", "units", NULL};
-	const char *name;
-	json_t *value;
-
-	json_object_foreach((json_t *)object, name, value)
-	{
-		int i = 0;
-
-		while (known[i] && strcmp(known[i], name) != 0)
-			i++;
-		if (!known[i])
-			return refuse(reason,
-				"\"%.64s\" is not a key of a binding: write label, prefix, port, "
-				"and maybe protocol",
-				name);
-	}
-	return 0;
-}
-
-/* Appends one entry: a binding, or two where it has no protocol. The list has room. */
-static int take_entry(const json_t *entry, struct binding_list *list, struct reason *reason)
-{
-	const char *label = NULL, *protocol = NULL, *prefix = NULL, *port = NULL, *missing;
-	char buffer[32];
-	int r;
-
-	if (!json_is_object(entry))
-		return refuse(reason, "it is not an object");
-	r = check_members(entry, reason);
-	if (r == 0)
-		r = member_text(entry, "label", &label, reason);
-	if (r == 0)
-		r = member_text(entry, "protocol", &protocol, reason);
-	if (r == 0)
-		r = member_text(entry, "prefix", &prefix, reason);
-	if (r == 0)
-		r = member_port(entry, buffer, &port, reason);
-	if (r < 0)
-		return r;
-	missing = !label ? "label" : !prefix ? "prefix" : !port ? "port" : NULL;
-	if (missing)
-		return refuse(reason, "it has no \"%s\"", missing);
-
-	for (uint8_t i = 0; i < PROTOCOLS; i++) {
-		if (protocol && i > 0)
-			break;
-		r = binding_parse(label, protocol ?: protocol_name(i), prefix, port,
-			&list->bindings[list->count], reason);
-		if (r < 0)
-			return r;
-		list->count++;
-	}
-	return 0;
-}
-
-static int take_document(const json_t *root, const char *file, struct binding_list *ret)
-{
-	const json_t *entries = json_object_get(root, "bindings"), *entry;
-	struct reason reason;
-	size_t i;
-
-	if (!json_is_array(entries) || json_object_size(root) != 1)
-		return fail(-EINVAL,
-			"%s: expected an object with one key, {\"bindings\": [{\"label\": …, "
-			"\"prefix\": …, \"port\": …}, …]}: nothing was changed",
-			file);
-	ret->bindings = calloc(PROTOCOLS * json_array_size(entries) + 1, sizeof(*ret->bindings));
-	if (!ret->bindings)
-		return fail(-ENOMEM, "%s: %m", file);
-	json_array_foreach((json_t *)entries, i, entry)
-	{
-		int r = take_entry(entry, ret, &reason);
-
-		if (r < 0)
-			return fail(r, "%s: binding %zu: %s: nothing was changed", file, i + 1,
-				reason.text);
-	}
-	return 0;
-}
-
-static void json_decrefp_(json_t **json)
-{
-	json_decref(*json);
-}
-
-static int run_load_bindings(const struct options *options, int argc, char **argv)
-{
-	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
-	_cleanup_(json_decrefp_) json_t *root = NULL;
-	struct binding_list list = {};
-	json_error_t error;
-	const char *file;
-	int r = take_arguments(&load_bindings_command, argc, &argv, 1, 1);
-
-	if (r < 0)
-		return -r;
-	file = argv[0];
-	root = strcmp(file, "-") == 0 ? json_loadf(stdin, JSON_REJECT_DUPLICATES, &error)
-				      : json_load_file(file, JSON_REJECT_DUPLICATES, &error);
-	if (!root)
-		return fail(-EINVAL, "%s:%d:%d: %s: nothing was changed", file, error.line,
-			error.column, error.text);
-	r = take_document(root, file, &list);
-	if (r == 0)
-		r = change_begin(options->bpffs, MISSING_IS_ERROR, &d);
-	if (r == 0)
-		r = bindings_replace(d, list.bindings, list.count);
-	if (r == 0)
-		printf("loaded %zu bindings\n", list.count);
-	free(list.bindings);
-	return r;
-}
-
 #define BINDING_WORDS                                                                              \
 	"LABEL     a name of 1 to 255 bytes\n"                                                     \
 	"PROTOCOL  tcp or udp\n"                                                                   \
 	"PREFIX    ADDRESS or ADDRESS/LENGTH, IPv4 or IPv6\n"                                      \
-	"PORT      a number; 0 or * for all\n\n"
+	"PORT      a number, a range LO-HI, or 0 or * for all\n\n"
 
 const struct command bind_command = {
 	.name = "bind",
@@ -449,10 +297,12 @@ const struct command bind_command = {
 	.help = BINDING_WORDS
 	"From now on packets to this prefix and port go to the socket that is registered\n"
 	"under the label, or are refused while there is none. What is bound already moves\n"
-	"to this label. The longest prefix wins, then one port before all ports.\n\n"
+	"to this label. The longest prefix wins, then one port before a range, a narrow\n"
+	"range before a wide one, and a range before all ports.\n\n"
 	"Examples:\n"
 	"  isomctl bind web tcp 192.0.2.0/24 80\n"
 	"  isomctl bind web tcp 2001:db8::/64 80\n"
+	"  isomctl bind ftp tcp 192.0.2.0/24 50000-50099\n"
 	"  isomctl bind trap udp 192.0.2.7 0\n",
 	.run = run_bind,
 };
@@ -469,36 +319,18 @@ const struct command unbind_command = {
 
 const struct command bindings_command = {
 	.name = "bindings",
-	.arguments = "[--label LABEL] [--protocol PROTOCOL] [--ip IP[/LENGTH]] [--port PORT]",
+	.arguments =
+		"[--label LABEL] [--protocol PROTOCOL] [--ip IP[/LENGTH]] [--port PORT[-PORT]]",
 	.summary = "list what is bound, the most specific first",
 	.help = "--label LABEL        only bindings to this label\n"
 		"--protocol PROTOCOL  only tcp or udp\n"
 		"--ip IP[/LENGTH]     only those that hold the address, or any of the subnet\n"
-		"--port PORT          only those that hold the port\n\n"
+		"--port PORT[-PORT]   only those that hold the port, or any of the range\n\n"
 		"Of those that a packet matches, the first one listed gets it. UNITS are the units\n"
-		"whose sections ask for the binding, - stands for the administrator alone.\n\n"
+		"whose sections ask for the binding, - stands for the administrator.\n\n"
 		"Examples:\n"
 		"  isomctl bindings\n"
 		"  isomctl bindings --protocol tcp --ip 192.0.2.7 --port 80\n"
 		"  isomctl --json bindings --label web\n",
 	.run = run_bindings,
-};
-
-const struct command load_bindings_command = {
-	.name = "load-bindings",
-	.arguments = "FILE",
-	.summary = "replace the administrator's bindings by those of a JSON file",
-	.help = "FILE, or - for standard input, holds\n\n"
-		"  {\"bindings\": [\n"
-		"    {\"label\": \"web\", \"prefix\": \"192.0.2.0/24\", \"port\": 80},\n"
-		"    {\"label\": \"dns\", \"prefix\": \"2001:db8::/64\", \"port\": 53, "
-		"\"protocol\": \"udp\"}\n"
-		"  ]}\n\n"
-		"An entry without a protocol is for TCP and UDP. All that 'bind' and earlier files\n"
-		"bound is replaced in one step; what units bind stays. If anything is wrong with\n"
-		"the file, nothing is changed.\n\n"
-		"Examples:\n"
-		"  isomctl load-bindings /etc/isomer/bindings.json\n"
-		"  isomctl --json bindings --label web | isomctl load-bindings -\n",
-	.run = run_load_bindings,
 };

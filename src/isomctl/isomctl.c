@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -45,7 +46,7 @@ static void print_usage(FILE *to)
 		fprintf(to, "  %-15s %s\n", commands[i]->name, commands[i]->summary);
 	fprintf(to,
 		"\nOptions:\n"
-		"  --netns PATH    work in this network namespace: /run/netns/NAME, /proc/PID/ns/net\n"
+		"  --netns PATH    work in this network namespace: NAME is /run/netns/NAME\n"
 		"  --bpffs PATH    where a BPF file system is mounted (default: %s)\n"
 		"  --json          print results as JSON\n"
 		"  --help          print this, or after a command what it does, with examples\n"
@@ -99,8 +100,14 @@ static const struct command *find_command(const char *name)
 
 static int enter_netns(const char *path)
 {
-	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char named[PATH_MAX];
+	_cleanup_(closep) int fd = -EBADF;
 
+	if (!strchr(path, '/')) {
+		snprintf(named, sizeof(named), "/run/netns/%s", path);
+		path = named;
+	}
+	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
 		return fail(-errno, "cannot enter the network namespace %s: %m", path);
 	return 0;

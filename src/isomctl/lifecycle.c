@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "../bindings.h"
 #include "../cleanup.h"
@@ -59,10 +60,16 @@ static int run_version(const struct options *options, int argc, char **argv)
 
 	if (r < 0)
 		return -r;
-	r = dispatcher_open(options->bpffs, false, MISSING_IS_QUIET, &d);
+	if (!options->json) {
+		printf("isomctl %s, ABI %d\n", ISOMER_VERSION, DISPATCHER_ABI);
+		fflush(stdout); /* before an error on stderr */
+	}
+	r = geteuid() == 0 ? dispatcher_open(options->bpffs, false, MISSING_IS_QUIET, &d) : -EACCES;
 	if (r == 0)
 		r = dispatcher_program_id(d, &program);
-	if (r < 0 && r != -ENOENT)
+	if (r == -EACCES || r == -EPERM)
+		fputs("(cannot tell which dispatcher is loaded: that takes root)\n", stderr);
+	else if (r < 0 && r != -ENOENT)
 		return r;
 
 	if (options->json) {
@@ -74,7 +81,8 @@ static int run_version(const struct options *options, int argc, char **argv)
 		json_decref(root);
 		return 0;
 	}
-	printf("isomctl %s, ABI %d\n", ISOMER_VERSION, DISPATCHER_ABI);
+	if (r == -EACCES || r == -EPERM)
+		return 0;
 	if (d)
 		printf("the dispatcher is loaded, program %u\n", program);
 	else
@@ -101,7 +109,8 @@ const struct command unload_command = {
 	.summary = "detach the dispatcher and drop all its state",
 	.help = "Detaches the dispatcher from this network namespace: from then on the kernel\n"
 		"finds sockets as if Isomer weren't there. All bindings and registrations are\n"
-		"dropped; no connection is. Where none is loaded, says so and succeeds.\n\n"
+		"dropped; no connection is. Where none is loaded, says so and succeeds. While\n"
+		"isomer.service is active, use 'systemctl stop isomer' instead.\n\n"
 		"Example:\n"
 		"  isomctl unload\n",
 	.run = run_unload,
@@ -126,6 +135,6 @@ const struct command version_command = {
 		"whether one is loaded.\n\n"
 		"Examples:\n"
 		"  isomctl version\n"
-		"  isomctl --json version\n",
+		"  isomctl version --json\n",
 	.run = run_version,
 };

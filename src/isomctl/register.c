@@ -44,20 +44,21 @@ static int run_register(const struct options *options, int argc, char **argv)
 	_cleanup_(socket_list_free) struct socket_list sockets = {};
 	char label[NAME_SIZE];
 	struct reason reason;
+	int passed;
 	int r = take_arguments(&register_command, argc, &argv, 1, 1);
 
 	if (r < 0)
 		return -r;
 	if (label_parse(argv[0], label, &reason) < 0)
 		return misused(&register_command, "%s", reason.text);
-	r = socket_list_add_passed(&sockets);
+	r = socket_list_add_passed(&sockets, UNFIT_IS_ERROR, &passed);
 	if (r < 0)
 		return r;
-	if (r == 0)
+	if (passed == 0)
 		return fail(-ENOENT,
 			"no sockets were passed (LISTEN_FDS is not set for this process): run it "
-			"from a socket unit with PassFileDescriptorsToExec=yes, or by "
-			"systemd-socket-activate");
+			"from a socket unit with PassFileDescriptorsToExec=yes, or as "
+			"'isomctl register --help' shows");
 	return register_sockets(options, label, &sockets);
 }
 
@@ -110,6 +111,8 @@ static void keep_listening_at(
 	list->count = kept;
 }
 
+#define MOST_LISTED 16 /* of the sockets that a process has instead */
+
 static int say_not_found(pid_t pid, const char *protocol, const char *address, const char *port)
 {
 	_cleanup_(socket_list_free) struct socket_list sockets = {};
@@ -118,8 +121,10 @@ static int say_not_found(pid_t pid, const char *protocol, const char *address, c
 	fail(-ENOENT, "process %d has no %s socket at %s port %s that could be registered", pid,
 		protocol, address, port);
 	socket_list_add_process(&sockets, pid);
-	for (size_t i = 0; i < sockets.count; i++)
+	for (size_t i = 0; i < sockets.count && i < MOST_LISTED; i++)
 		notice("it has: %s", socket_format(&sockets.sockets[i], text));
+	if (sockets.count > MOST_LISTED)
+		notice("… and %zu more", sockets.count - MOST_LISTED);
 	return -ENOENT;
 }
 
@@ -205,8 +210,9 @@ const struct command register_command = {
 		"  in a socket unit (systemd 256 or later):\n"
 		"    PassFileDescriptorsToExec=yes\n"
 		"    ExecStartPost=isomctl register web\n"
-		"  by hand:\n"
-		"    systemd-socket-activate -l 127.0.0.1:8080 isomctl register web\n",
+		"  in a script that got sockets, before it becomes the server that keeps them:\n"
+		"    (LISTEN_PID=$BASHPID exec isomctl register web)\n"
+		"    LISTEN_PID=$$ exec server\n",
 	.run = run_register,
 };
 

@@ -145,7 +145,7 @@ refuses_all() {
 	refuses_all 2 <<-'END'
 		bind foo tcp 127.0.0.1 ''
 		bind foo tcp 127.0.0.1 -1
-		bind foo tcp 127.0.0.1 65536	a number from 1 to 65535, or 0 or * for all
+		bind foo tcp 127.0.0.1 65536	a number from 1 to 65535, a range LO-HI, or 0 or * for all
 		bind foo tcp 127.0.0.1 4294967376
 		bind foo tcp 127.0.0.1 18446744073709551696
 		bind foo tcp 127.0.0.1 http
@@ -157,9 +157,11 @@ refuses_all() {
 		bind foo tcp 127.0.0.1 '**'
 		bind foo tcp 127.0.0.1 80,81
 		unbind foo tcp 127.0.0.9 65616
-		bindings --port 0
+		bind foo tcp 127.0.0.1 80-	not a range of ports
+		bind foo tcp 127.0.0.1 90-80	write 80-90
+		bind foo tcp 127.0.0.1 0-80	numbers from 1 to 65535
+		bind foo tcp 127.0.0.1 80-65536
 		bindings --port 65536
-		bindings --port '*'
 		register-pid 1 foo tcp 127.0.0.1 0
 		register-pid 1 foo tcp 127.0.0.1 65536
 	END

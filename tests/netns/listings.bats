@@ -65,7 +65,7 @@ bind_some() {
 	bind_some
 	isomctl --json bindings > "$BATS_TEST_TMPDIR/bindings.json"
 	[[ $(json 'root["bindings"][0]' < "$BATS_TEST_TMPDIR/bindings.json") == \
-		"{'label': 'dns', 'protocol': 'udp', 'prefix': '192.0.2.7/32', 'port': 53, 'units': []}" ]]
+		"{'label': 'dns', 'protocol': 'udp', 'prefix': '192.0.2.7/32', 'port': 53, 'by_hand': True, 'units': []}" ]]
 	isomctl unload
 	isomctl load
 	[[ $(isomctl --json bindings | json root) == "{'bindings': []}" ]]

@@ -33,7 +33,11 @@ print(json.dumps({"bindings": [{"label": "foo", "prefix": str(first + i), "port"
 		  {"label": "foo", "prefix": "127.0.0.3", "port": 81, "protocol": "tcp"}
 		]}
 	END
-	[[ $(isomctl load-bindings "$BATS_TEST_TMPDIR/bindings.json") == "loaded 2 bindings" ]]
+	diff <(isomctl load-bindings "$BATS_TEST_TMPDIR/bindings.json") - <<-'END'
+		- foo tcp 127.0.0.1/32 80
+		+ foo tcp 127.0.0.3/32 81
+		loaded 2 bindings: 1 added, 1 removed, 0 moved, 1 unchanged
+	END
 	assert_refused tcp 127.0.0.1 80
 	assert_answer foo tcp 127.0.0.2 80
 	assert_answer foo tcp 127.0.0.3 81
@@ -88,8 +92,8 @@ print(json.dumps({"bindings": [{"label": "foo", "prefix": str(first + i), "port"
 		[[ $REFUSAL == *"$expected"* ]] || fail "$document: expected \"$expected\" in:" "$REFUSAL"
 		diff <(isomctl --json bindings) "$BATS_TEST_TMPDIR/before"
 	done <<-'END'
-		near end of file	
-		near end of file	{
+		the file ends too early	
+		the file ends too early	{
 		-:1:	not JSON
 		-:1:	{"bindings": []} {}
 		-:1:	{"bindings": [], "bindings": []}

@@ -137,3 +137,51 @@ restarts_of() { systemctl show --property=NRestarts --value "$1"; }
 	systemctl start kept
 	assert_answer kept tcp 127.1.7.1 80
 }
+
+# unstartable NAME SUBNET PORT LINE...: as bound, but with these lines in [Unit], and it isn't started.
+unstartable() {
+	local name=$1 subnet=$2 port=$3
+	shift 3
+	printf '%s\n' '[Unit]' "$@" '[Service]' Type=notify \
+		"ExecStart=/usr/lib/isomer-tests/echo-server --name $name --notify tcp:[::]:$port" \
+		'[Isomer]' "Bind=tcp $subnet 80" | unit "$name.service"
+	systemctl daemon-reload
+}
+
+@test "not for a unit that never starts because a condition isn't met, until it does" {
+	unstartable conditional 127.1.9.0/24 8010 ConditionPathExists=/run/condition
+	systemctl start conditional
+	assert_inactive conditional
+	assert_answer wildcard tcp 127.1.9.1 80
+	systemctl reload isomer
+	assert_answer wildcard tcp 127.1.9.1 80
+
+	in_container touch /run/condition
+	systemctl start conditional
+	assert_answer conditional tcp 127.1.9.1 80
+	start_probing tcp 127.1.9.1 80
+	systemctl restart conditional
+	stop_probing conditional refused
+	systemctl stop conditional
+	assert_answer wildcard tcp 127.1.9.1 80
+}
+
+@test "not for a unit that never starts because one that it requires fails" {
+	unit requirement.service <<<$'[Service]\nType=oneshot\nExecStart=/bin/false'
+	unstartable requiring 127.1.10.0/24 8011 Requires=requirement.service After=requirement.service
+	! systemctl start requiring 2>/dev/null
+	assert_inactive requiring
+	assert_answer wildcard tcp 127.1.10.1 80
+}
+
+@test "even for a unit that never starts, if isomer@UNIT.service is enabled" {
+	unstartable awaited 127.1.11.0/24 8012 ConditionPathExists=/nonexistent
+	systemctl enable --quiet --now isomer@awaited.service.service
+	assert_refused tcp 127.1.11.1 80
+	systemctl start awaited
+	assert_refused tcp 127.1.11.1 80
+	systemctl restart isomer
+	assert_refused tcp 127.1.11.1 80
+	systemctl disable --quiet --now isomer@awaited.service.service
+	assert_answer wildcard tcp 127.1.11.1 80
+}

@@ -185,3 +185,54 @@ main_pid() { systemctl show --property=MainPID --value "$1"; }
 		[[ $command == stop* ]] || assert_answer later tcp 127.3.7.1 80
 	done
 }
+
+@test "a reload, a restart and a start bring running units in that only now got a section" {
+	local command pid port=8020
+	for command in 'reload isomer' 'restart isomer' 'start isomer'; do
+		((++port))
+		unit "new-$port.service" <<-END
+			[Service]
+			Type=notify
+			ExecStart=$server --name new-$port --notify tcp:127.0.0.1:$port
+		END
+		unit "newsock-$port.socket" <<<$'[Socket]\nListenStream=127.0.0.2:'$port
+		unit "newsock-$port.service" <<<$'[Service]\nExecStart='"$server --name newsock-$port --listen-fds"
+		systemctl daemon-reload
+		systemctl start "new-$port" "newsock-$port.socket"
+		pid=$(main_pid "new-$port")
+		unit "new-$port.service.d/isomer.conf" <<<$'[Isomer]\nBind=tcp 127.3.8.0/24 '$port
+		unit "newsock-$port.service.d/isomer.conf" <<<$'[Isomer]\nBind=tcp 127.3.9.0/24 '$port
+		systemctl daemon-reload
+		[[ $command != start* ]] || systemctl stop isomer
+		# shellcheck disable=SC2086 # two words
+		systemctl $command
+		assert_answer "new-$port" tcp 127.3.8.1 $port
+		assert_answer "newsock-$port" tcp 127.3.9.1 $port
+		[[ $(main_pid "new-$port") == "$pid" ]]
+		wait_until systemctl --quiet is-active "isomer@new-$port.service.service"
+		systemctl stop "newsock-$port.socket" "newsock-$port.service" "new-$port"
+		assert_refused tcp 127.3.8.1 $port
+		assert_refused tcp 127.3.9.1 $port
+	done
+}
+
+@test "a reload loads the dispatcher where somebody has unloaded it" {
+	isomctl unload
+	assert_refused tcp 127.3.1.1 80
+	systemctl reload isomer
+	assert_answer direct tcp 127.3.1.1 80
+}
+
+# In place of the ledger comes one that begins with another ABI's number.
+@test "a reload replaces the dispatcher of another ABI, and says what that costs" {
+	local ledger
+	isomctl bind by-hand tcp 127.3.10.0/24 80
+	ledger=$(in_container find /sys/fs/bpf/isomer -name ledger)
+	in_container rm "$ledger"
+	in_container bpftool map create "$ledger" type array key 4 value 8 entries 1 name ledger
+	in_container bpftool map update pinned "$ledger" key 0 0 0 0 value 99 0 0 0 0 0 0 0
+	systemctl reload isomer
+	assert_journal isomer 'bound by hand is gone'
+	assert_answer direct tcp 127.3.1.1 80
+	[[ $(isomctl bindings) != *by-hand* ]]
+}

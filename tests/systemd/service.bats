@@ -202,3 +202,29 @@ service() {
 	systemctl reload reloading
 	assert_answer after tcp 127.0.22.1 80
 }
+
+@test "PrivateNetwork=yes: its own sockets are out of reach, and it is told" {
+	service secluded Type=notify PrivateNetwork=yes "ExecStart=$server --notify tcp:[::]:8023" <<-END
+		Bind=tcp 127.0.23.0/24 80
+	END
+	assert_start_fails secluded 'in another network namespace' PrivateNetwork=
+}
+
+@test "what is bound to a label without any socket is warned of" {
+	service astray Type=notify "ExecStart=$server --name astray --notify tcp:127.0.0.1:8024" <<-END
+		Bind=tcp 127.0.24.0/24 80
+		Bind=nowhere tcp 127.0.24.0/24 81
+		Bind=nowhere tcp 127.0.24.0/24 82
+		Bind=nowhere udp 127.0.24.0/24 81
+	END
+	systemctl start astray
+	assert_answer astray tcp 127.0.24.1 80
+	assert_refused tcp 127.0.24.1 81
+	assert_journal astray 'ipv4 tcp is bound to label "nowhere", and no such socket' 'ipv4 udp is bound to label "nowhere"'
+	[[ $(journal astray | grep -c 'ipv4 tcp is bound to label "nowhere"') == 1 ]]
+
+	service found Type=notify "ExecStart=$server --notify tcp:127.0.0.1:8025" <<<'Label=nowhere'
+	systemctl start found
+	systemctl restart astray
+	[[ $(journal astray | grep -c 'ipv4 tcp is bound to label "nowhere"') == 1 ]]
+}

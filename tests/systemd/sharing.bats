@@ -125,3 +125,18 @@ assert_unbound() { [[ $(isomctl --json bindings --ip "$1" --port "$2") != *prefi
 	systemctl stop guest
 	[[ $(isomctl bindings --label guest) == *127.4.10.0/24* ]]
 }
+
+@test "ranges of ports in sections: within one another, and one that cuts another's is refused" {
+	service ranged-outer 8031 <<<'Bind=tcp 127.5.9.0/24 100-199'
+	service ranged-inner 8032 <<<'Bind=tcp 127.5.9.0/24 150-159'
+	service ranged-cut 8033 <<<'Bind=tcp 127.5.9.0/24 155-165'
+	systemctl daemon-reload
+	systemctl start ranged-outer ranged-inner
+	assert_answer ranged-outer tcp 127.5.9.1 100
+	assert_answer ranged-inner tcp 127.5.9.1 155
+	assert_start_fails ranged-cut "tcp 127.5.9.0/24 150-159, which ranged-inner.service has bound"
+	systemctl stop ranged-inner
+	assert_answer ranged-outer tcp 127.5.9.1 155
+	systemctl stop ranged-outer
+	assert_refused tcp 127.5.9.1 155
+}

@@ -233,3 +233,58 @@ flags() { probe tcp "$1" 80 | cut -d' ' -f4; }
 		[[ $(flags 127.2.15.1) == 04002 ]] || fail "after $what: $(flags 127.2.15.1)"
 	done
 }
+
+@test "a socket unit with unix sockets alone, whose service has the section and listens itself" {
+	socket engine ListenStream=/run/engine.sock </dev/null
+	service engine "ExecStart=" Type=notify "ExecStart=$server --name engine --notify tcp:127.0.0.1:8019" \
+		<<<'Bind=tcp 127.2.19.0/24 80'
+	systemctl daemon-reload
+	systemctl start engine.socket
+	systemctl start engine.service
+	assert_answer engine tcp 127.2.19.1 80
+}
+
+@test "a socket unit with unix sockets alone and a section of its own has nothing to register" {
+	socket deaf ListenStream=/run/deaf.sock <<<'Bind=tcp 127.2.20.0/24 80'
+	service deaf </dev/null
+	systemctl daemon-reload
+	assert_start_fails deaf.socket 'deaf.socket has no TCP or UDP socket'
+}
+
+@test "unix sockets and FIFOs beside the others" {
+	socket mixed ListenStream=/run/mixed.sock ListenFIFO=/run/mixed.fifo ListenStream=127.0.0.1:8021 </dev/null
+	service mixed <<<'Bind=tcp 127.2.21.0/24 80'
+	systemctl daemon-reload
+	systemctl start mixed.socket
+	[[ $(isomctl status mixed) == *127.0.0.1:8021* ]]
+}
+
+@test "the socket unit is stopped, and its service runs on" {
+	socket leaving ListenStream=127.0.0.1:8023 </dev/null
+	service leaving <<<'Bind=tcp 127.2.23.0/24 80'
+	systemctl daemon-reload
+	systemctl start leaving.socket
+	assert_answer leaving tcp 127.2.23.1 80
+	systemctl stop leaving.socket
+	assert_active leaving.service
+	assert_answer leaving tcp 127.2.23.2 80
+	[[ $(isomctl status leaving) == *leaving.service* ]]
+	systemctl stop leaving.service
+	assert_refused tcp 127.2.23.1 80
+	[[ $(isomctl --json bindings) != *127.2.23.0* ]]
+}
+
+@test "PrivateNetwork=yes: the sockets are systemd's, and so is their network namespace" {
+	socket secluded ListenStream=127.0.0.1:8024 </dev/null
+	service secluded PrivateNetwork=yes <<<'Bind=tcp 127.2.24.0/24 80'
+	systemctl daemon-reload
+	systemctl start secluded.socket
+	assert_answer secluded tcp 127.2.24.1 80
+	wait_until systemctl --quiet is-active secluded.service
+	systemctl restart secluded.service
+	assert_answer secluded tcp 127.2.24.2 80
+	systemctl stop secluded.socket
+	assert_answer secluded tcp 127.2.24.2 80
+	systemctl stop secluded.service
+	assert_refused tcp 127.2.24.2 80
+}

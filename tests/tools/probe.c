@@ -23,7 +23,7 @@
 
 static const char usage[] =
 	"probe [--timeout-ms N] [--count N] [tcp|udp ADDRESS PORT]...   (or a line each on stdin)\n"
-	"  --timeout-ms N  how long to wait for each answer (2000)\n"
+	"  --timeout-ms N  how long to wait for each answer (10000)\n"
 	"  --count N       make each probe N times\n";
 
 static const struct option long_options[] = {
@@ -33,7 +33,7 @@ static const struct option long_options[] = {
 	{},
 };
 
-static int timeout_ms = 2000;
+static int timeout_ms = 10000;
 
 /* The word for why there was no answer. */
 static const char *word_for(int error)

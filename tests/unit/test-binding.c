@@ -136,7 +136,7 @@ static const struct spelling ports[] = {
 	{"0", "*", NULL},
 	{"*", "*", NULL},
 	{"", NULL, "\"\" is not a port"},
-	{"-1", NULL, "a number from 1 to 65535, or 0 or * for all"},
+	{"-1", NULL, "a number from 1 to 65535, a range LO-HI, or 0"},
 	{"+1", NULL, "not a port"},
 	{" 1", NULL, "not a port"},
 	{"1 ", NULL, "not a port"},
@@ -146,6 +146,21 @@ static const struct spelling ports[] = {
 	{"65536", NULL, "not a port"},
 	{"4294967376", NULL, "not a port"},
 	{"18446744073709551696", NULL, "not a port"},
+	{"80-89", "80-89", NULL},
+	{"1-65535", "1-65535", NULL},
+	{"0080-0089", "80-89", NULL},
+	{"80-80", "80", NULL},
+	{"89-80", NULL, "\"89-80\" ends before it begins: write 80-89"},
+	{"0-89", NULL, "not a range of ports: write LO-HI with numbers from 1 to 65535"},
+	{"0-65535", NULL, "or 0 or * for all"},
+	{"80-", NULL, "not a range of ports"},
+	{"80-65536", NULL, "not a range of ports"},
+	{"65536-65537", NULL, "not a range of ports"},
+	{"4294967376-4294967377", NULL, "not a range of ports"},
+	{"80--89", NULL, "not a range of ports"},
+	{"80-89-90", NULL, "not a range of ports"},
+	{"80 - 89", NULL, "not a range of ports"},
+	{"*-89", NULL, "not a range of ports"},
 };
 
 static void test_ports(void)
@@ -295,6 +310,9 @@ static const char *const in_order[][3] = {
 	{"tcp", "192.0.2.1", "81"},
 	{"tcp", "192.0.2.2", "80"},
 	{"udp", "192.0.2.1", "80"},
+	{"tcp", "192.0.2.1", "80-81"},
+	{"tcp", "192.0.2.1", "79-81"},
+	{"tcp", "192.0.2.1", "1-65535"},
 	{"tcp", "192.0.2.1", "*"},
 	{"udp", "192.0.2.1", "*"},
 	{"tcp", "192.0.2.0/31", "1"},
@@ -333,11 +351,10 @@ static void test_precedence(void)
 					selector_format(&bindings[j].selector, other), order);
 		}
 	}
-	check_text(selector_format(&bindings[8].selector, one), "tcp 192.0.2.0/24 *",
+	check_text(selector_format(&bindings[11].selector, one), "tcp 192.0.2.0/24 *",
 		"a selector is printed as it is written");
 }
 
-/* Ranges come with a later version; the order is made for them. */
 static void test_ranges(void)
 {
 	struct selector one = {.prefix = prefix("192.0.2.0/24"), .ports = {80, 80}};

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The JSON document of bindings: see bindingfile.h. What is between the entries is read here, the
+ * entries themselves and all texts are jansson's to parse.
+ */
+#include "bindingfile.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "say.h"
+
+#define ENTRY_FLAGS (JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK | JSON_DECODE_ANY)
+#define REPORT_EACH 16384 /* entries */
+
+#define EXPECTED                                                                                   \
+	"expected an object with one key, {\"bindings\": [{\"label\": …, \"prefix\": …, "      \
+	"\"port\": …}, …]}"
+
+struct document {
+	const char *name;
+	const char *text;
+	size_t length;
+	size_t position;
+	size_t entries; /* begun so far */
+	struct binding_file *file;
+	size_t allocated;
+	const char *last_label;
+};
+
+static void json_decrefp_(json_t **json)
+{
+	json_decref(*json);
+}
+
+/* Says an error at a place in the text. */
+static int fail_at(const struct document *document, size_t position, const char *reason)
+{
+	size_t line = 1, line_start = 0;
+
+	for (size_t i = 0; i < position && i < document->length; i++) {
+		if (document->text[i] == '\n') {
+			line++;
+			line_start = i + 1;
+		}
+	}
+	return fail(-EINVAL, "%s:%zu:%zu: %s: nothing was changed", document->name, line,
+		position - line_start + 1, reason);
+}
+
+static int fail_entry(const struct document *document, size_t position, const char *reason)
+{
+	char text[sizeof(struct reason) + 64];
+
+	snprintf(text, sizeof(text), "binding %zu: %s", document->entries, reason);
+	return fail_at(document, position, text);
+}
+
+/* The next character that isn't blank, or 0 at the end. */
+static char peek(struct document *document)
+{
+	while (document->position < document->length &&
+		strchr(" \t\r\n", document->text[document->position]) &&
+		document->text[document->position])
+		document->position++;
+	return document->position < document->length ? document->text[document->position] : '\0';
+}
+
+static int expect(struct document *document, char wanted)
+{
+	if (peek(document) == wanted && document->position < document->length) {
+		document->position++;
+		return 0;
+	}
+	return fail_at(document, document->position,
+		document->position < document->length ? EXPECTED
+						      : "the file ends too early: " EXPECTED);
+}
+
+/* One value of any kind. */
+static int take_value(struct document *document, json_t **ret)
+{
+	json_error_t error;
+
+	peek(document);
+	*ret = json_loadb(document->text + document->position,
+		document->length - document->position, ENTRY_FLAGS, &error);
+	if (!*ret)
+		return fail_at(document,
+			document->position + (error.position > 0 ? (size_t)error.position - 1 : 0),
+			error.text);
+	document->position += (size_t)error.position;
+	return 0;
+}
+
+/*
+ * Entries.
+ */
+
+/* A text member of an object; *ret is NULL where it isn't there. */
+static int member_text(
+	const json_t *object, const char *name, const char **ret, struct reason *reason)
+{
+	const json_t *member = json_object_get(object, name);
+
+	*ret = NULL;
+	if (!member)
+		return 0;
+	if (!json_is_string(member))
+		return refuse(reason, "\"%s\" is not a text", name);
+	if (strlen(json_string_value(member)) != json_string_length(member))
+		return refuse(reason, "\"%s\" has a NUL in it", name);
+	*ret = json_string_value(member);
+	return 0;
+}
+
+/* "port" may be a number or a text; *ret is in buffer. */
+static int member_port(
+	const json_t *object, char buffer[32], const char **ret, struct reason *reason)
+{
+	const json_t *port = json_object_get(object, "port");
+
+	if (json_is_integer(port)) {
+		snprintf(buffer, 32, "%lld", (long long)json_integer_value(port));
+		*ret = buffer;
+		return 0;
+	}
+	if (port && !json_is_string(port))
+		return refuse(reason, "\"port\" is neither a whole number nor a text");
+	return member_text(object, "port", ret, reason);
+}
+
+static int check_members(const json_t *object, struct reason *reason)
+{
+	static const char *const known[] = {
+		"label", "protocol", "prefix", "port", "units", "by_hand", NULL};
+	const char *name;
+	json_t *value;
+
+	json_object_foreach((json_t *)object, name, value)
+	{
+		int i = 0;
+
+		while (known[i] && strcmp(known[i], name) != 0)
+			i++;
+		if (!known[i])
+			return refuse(reason,
+				"\"%.64s\" is not a key of a binding: write label, prefix, port, "
+				"and maybe protocol",
+				name);
+	}
+	return 0;
+}
+
+static int text_compare(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+/* The same text of the same label: once for all bindings. */
+static const char *keep_label(struct document *document, const char *label)
+{
+	char **found;
+
+	if (document->last_label && strcmp(document->last_label, label) == 0)
+		return document->last_label;
+	found = tfind(label, &document->file->labels, text_compare);
+	if (!found) {
+		char *copy = strdup(label);
+
+		found = copy ? tsearch(copy, &document->file->labels, text_compare) : NULL;
+		if (!found) {
+			free(copy);
+			return NULL;
+		}
+	}
+	return document->last_label = *found;
+}
+
+static int append(struct document *document, const char *label, const struct selector *selector)
+{
+	struct binding_file *file = document->file;
+
+	if (file->count == document->allocated) {
+		size_t allocated = document->allocated ? 2 * document->allocated : 1024;
+		struct labelled *more = reallocarray(file->bindings, allocated, sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		file->bindings = more;
+		document->allocated = allocated;
+	}
+	file->bindings[file->count++] = (struct labelled){label, *selector};
+	return 0;
+}
+
+/* The texts of an entry. */
+struct words {
+	const char *label, *protocol, *prefix, *port;
+	char port_buffer[32];
+};
+
+static int take_words(const json_t *entry, struct words *ret, struct reason *reason)
+{
+	const char *missing;
+	int r;
+
+	if (!json_is_object(entry))
+		return refuse(reason, "it is not an object");
+	r = check_members(entry, reason);
+	if (r == 0)
+		r = member_text(entry, "label", &ret->label, reason);
+	if (r == 0)
+		r = member_text(entry, "protocol", &ret->protocol, reason);
+	if (r == 0)
+		r = member_text(entry, "prefix", &ret->prefix, reason);
+	if (r == 0)
+		r = member_port(entry, ret->port_buffer, &ret->port, reason);
+	if (r < 0)
+		return r;
+	missing = !ret->label ? "label" : !ret->prefix ? "prefix" : !ret->port ? "port" : NULL;
+	return missing ? refuse(reason, "it has no \"%s\"", missing) : 0;
+}
+
+/* A binding, or two where the entry has no protocol. Returns 0, -EINVAL with the reason, or
+ * -ENOMEM. */
+static int take_entry(struct document *document, const json_t *entry, struct reason *reason)
+{
+	char label_text[NAME_SIZE];
+	struct words words = {};
+	struct selector selector;
+	const char *label;
+	int r = take_words(entry, &words, reason);
+
+	if (r == 0)
+		r = label_parse(words.label, label_text, reason);
+	if (r == 0 && words.protocol)
+		r = protocol_parse(words.protocol, &selector.protocol, reason);
+	if (r == 0)
+		r = prefix_parse(words.prefix, &selector.prefix, reason);
+	if (r == 0)
+		r = ports_parse(words.port, &selector.ports, reason);
+	if (r < 0 || json_is_false(json_object_get(entry, "by_hand")))
+		return r;
+	label = keep_label(document, label_text);
+	if (!label)
+		return -ENOMEM;
+	if (words.protocol)
+		return append(document, label, &selector);
+	for (selector.protocol = 0; selector.protocol < PROTOCOLS && r == 0; selector.protocol++)
+		r = append(document, label, &selector);
+	return r;
+}
+
+static int take_next_entry(struct document *document)
+{
+	_cleanup_(json_decrefp_) json_t *entry = NULL;
+	struct reason reason;
+	size_t start;
+	int r;
+
+	peek(document);
+	start = document->position;
+	document->entries++;
+	r = take_value(document, &entry);
+	if (r < 0)
+		return r;
+	r = take_entry(document, entry, &reason);
+	if (r == -EINVAL)
+		return fail_entry(document, start, reason.text);
+	return r < 0 ? fail(r, "%s: %m", document->name) : 0;
+}
+
+static int take_entries(struct document *document, progress_report *progress)
+{
+	int r;
+
+	if (peek(document) == ']') {
+		document->position++;
+		return 0;
+	}
+	for (;;) {
+		r = take_next_entry(document);
+		if (r < 0)
+			return r;
+		if (progress && document->entries % REPORT_EACH == 0)
+			progress((double)document->position / (double)document->length);
+		if (peek(document) == ']') {
+			document->position++;
+			return 0;
+		}
+		if (peek(document) != ',')
+			return fail_at(document, document->position,
+				document->position < document->length
+					? "expected , or ] after an entry"
+					: "the file ends too early: expected , or ] after an entry");
+		document->position++;
+	}
+}
+
+int binding_file_parse(const char *name, const char *text, size_t length, progress_report *progress,
+	struct binding_file *ret)
+{
+	_cleanup_(json_decrefp_) json_t *key = NULL;
+	struct document document = {.name = name, .text = text, .length = length, .file = ret};
+	size_t start;
+	int r;
+
+	*ret = (struct binding_file){};
+	r = expect(&document, '{');
+	peek(&document);
+	start = document.position;
+	if (r == 0 && peek(&document) != '"')
+		return expect(&document, '"');
+	if (r == 0)
+		r = take_value(&document, &key);
+	if (r < 0)
+		return r;
+	if (!json_is_string(key) || strcmp(json_string_value(key), "bindings") != 0)
+		return fail_at(&document, start, EXPECTED);
+	r = expect(&document, ':');
+	if (r == 0)
+		r = expect(&document, '[');
+	if (r == 0)
+		r = take_entries(&document, progress);
+	if (r == 0)
+		r = expect(&document, '}');
+	if (r == 0 && (peek(&document) || document.position < length))
+		r = fail_at(&document, document.position, "nothing may follow the object");
+	return r;
+}
+
+void binding_file_free(struct binding_file *file)
+{
+	tdestroy(file->labels, free);
+	free(file->bindings);
+	*file = (struct binding_file){};
+}

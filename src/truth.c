@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The truth, who asked for which binding: see truth.h. */
+#include "truth.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "say.h"
+
+#define READ_CHUNK 65536U /* entries per system call */
+
+/*
+ * Owners.
+ */
+
+const char *owner_name(const struct dispatcher *d, uint16_t owner)
+{
+	return owner == ADMINISTRATOR ? "" : d->now.owners[owner - 1].unit;
+}
+
+const char *owner_text(const struct dispatcher *d, uint16_t owner)
+{
+	return owner == ADMINISTRATOR ? "the administrator (isomctl bind)" : owner_name(d, owner);
+}
+
+uint16_t owner_find(const struct dispatcher *d, const char *unit)
+{
+	for (uint16_t owner = 1; owner <= MAX_OWNERS; owner++)
+		if (strcmp(owner_name(d, owner), unit) == 0)
+			return owner;
+	return ADMINISTRATOR;
+}
+
+int owner_acquire(struct dispatcher *d, const char *unit, uint16_t *ret)
+{
+	uint16_t owner = owner_find(d, unit);
+
+	if (owner == ADMINISTRATOR) {
+		owner = owner_find(d, "");
+		if (owner == ADMINISTRATOR)
+			return fail(-ENOSPC,
+				"cannot bind for %s: %d units have bindings, which "
+				"is as many as there can be",
+				unit, MAX_OWNERS);
+		strncpy(d->now.owners[owner - 1].unit, unit, NAME_SIZE - 1);
+	}
+	*ret = owner;
+	return 0;
+}
+
+void owner_release(struct dispatcher *d, uint16_t owner)
+{
+	memset(&d->now.owners[owner - 1], 0, sizeof(struct owner));
+}
+
+/*
+ * Lists.
+ */
+
+static bool is_ipv6(const struct binding_key *key)
+{
+	const struct prefix prefix = {.length = key->prefix_length};
+
+	if (prefix.length < 96)
+		return true;
+	return !IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)key->address);
+}
+
+/* selector_compare(), without taking the keys apart: lists have a million of them. */
+int key_compare(const struct binding_key *a, const struct binding_key *b)
+{
+	int order = is_ipv6(a) - is_ipv6(b);
+
+	if (order == 0)
+		order = b->prefix_length - a->prefix_length;
+	if (order == 0)
+		order = (a->port_high - a->port_low) - (b->port_high - b->port_low);
+	if (order == 0)
+		order = a->protocol - b->protocol;
+	if (order == 0)
+		order = memcmp(a->address, b->address, sizeof(a->address));
+	if (order == 0)
+		order = a->port_low - b->port_low;
+	return order ?: a->owner - b->owner;
+}
+
+int bound_compare(const void *a, const void *b)
+{
+	return key_compare(&((const struct bound *)a)->key, &((const struct bound *)b)->key);
+}
+
+bool same_selector(const struct binding_key *a, const struct binding_key *b)
+{
+	return a->port_low == b->port_low && a->port_high == b->port_high &&
+		a->protocol == b->protocol && a->prefix_length == b->prefix_length &&
+		memcmp(a->address, b->address, sizeof(a->address)) == 0;
+}
+
+bool is_range(const struct binding_key *key)
+{
+	return ports_kind(&(struct ports){key->port_low, key->port_high}) == PORT_RANGE;
+}
+
+bool is_claim(const struct binding_key *key)
+{
+	return key->owner != ADMINISTRATOR || is_range(key);
+}
+
+const struct bound *bound_find(
+	const struct bound *list, size_t count, const struct binding_key *key)
+{
+	struct binding_key first = *key;
+	size_t low = 0, high = count;
+
+	first.owner = 0;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (key_compare(&list[middle].key, &first) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < count && same_selector(&list[low].key, key) ? &list[low] : NULL;
+}
+
+size_t bound_unique(struct bound *list, size_t count)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (kept == 0 || !same_selector(&list[kept - 1].key, &list[i].key))
+			list[kept++] = list[i];
+	return kept;
+}
+
+int bound_ranges(const struct bound *list, size_t count, struct ranges *ret)
+{
+	struct bound *ranges = NULL;
+	size_t range_count = 0, most = 0;
+
+	for (size_t i = 0; i < count; i++)
+		most += is_range(&list[i].key);
+	ranges = calloc(most + 1, sizeof(*ranges));
+	if (!ranges)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++)
+		if (is_range(&list[i].key))
+			ranges[range_count++] = list[i];
+	*ret = (struct ranges){ranges, bound_unique(ranges, range_count)};
+	return 0;
+}
+
+int bound_find_conflict(const struct bound *list, size_t count, struct conflict *ret)
+{
+	struct ranges ranges;
+	bool found = false;
+	int r;
+
+	*ret = (struct conflict){.kind = NO_CONFLICT};
+	for (size_t i = 1; i < count; i++) {
+		if (list[i - 1].destination != list[i].destination &&
+			same_selector(&list[i - 1].key, &list[i].key)) {
+			*ret = (struct conflict){TWO_LABELS, &list[i - 1], &list[i]};
+			return 0;
+		}
+	}
+	r = bound_ranges(list, count, &ranges);
+	if (r < 0)
+		return r;
+	r = ranges_find_overlap(&ranges, &found, &ret->a, &ret->b);
+	if (found) {
+		/* The ranges are copies. */
+		ret->kind = OVERLAP;
+		ret->a = bound_find(list, count, &ret->a->key);
+		ret->b = bound_find(list, count, &ret->b->key);
+	}
+	free((void *)ranges.ranges);
+	return r;
+}
+
+int say_conflict(
+	const struct dispatcher *d, const struct conflict *conflict, const struct bound *refused)
+{
+	const struct bound *other = refused == conflict->a ? conflict->b : conflict->a;
+	struct selector selector = selector_of_key(&refused->key);
+	struct selector others = selector_of_key(&other->key);
+	char text[LONGEST_SELECTOR_TEXT], others_text[LONGEST_SELECTOR_TEXT];
+
+	selector_format(&selector, text);
+	selector_format(&others, others_text);
+	if (conflict->kind == OVERLAP)
+		return fail(-EADDRINUSE,
+			"cannot bind %s under label \"%s\": %s, which %s has bound under label "
+			"\"%s\", overlaps it, and neither holds the other: make one of the two "
+			"ranges end where the other begins, or hold it",
+			text, d->now.destinations[refused->destination].label, others_text,
+			owner_text(d, other->key.owner),
+			d->now.destinations[other->destination].label);
+	if (other->key.owner == refused->key.owner)
+		return fail(-EADDRINUSE,
+			"%s is to be bound twice, under label \"%s\" and under label \"%s\"", text,
+			d->now.destinations[conflict->a->destination].label,
+			d->now.destinations[conflict->b->destination].label);
+	return fail(-EADDRINUSE,
+		"cannot bind %s under label \"%s\": %s has bound it under label \"%s\"", text,
+		d->now.destinations[refused->destination].label, owner_text(d, other->key.owner),
+		d->now.destinations[other->destination].label);
+}
+
+/*
+ * Reading and writing.
+ */
+
+static int claims_read(const struct generation *g, struct bound *list, size_t room, size_t *count)
+{
+	_cleanup_(freep) struct binding_key *keys = calloc(READ_CHUNK, sizeof(*keys));
+	_cleanup_(freep) destination_id *values = calloc(READ_CHUNK, sizeof(*values));
+	bool first = true, last = false;
+	uint32_t position = 0;
+
+	if (!keys || !values)
+		return -ENOMEM;
+	while (!last) {
+		uint32_t got = READ_CHUNK;
+
+		if (bpf_map_lookup_batch(g->maps[MAP_CLAIMS], first ? NULL : &position, &position,
+			    keys, values, &got, NULL) < 0) {
+			if (errno != ENOENT)
+				return -errno;
+			last = true;
+		}
+		first = false;
+		if (got > room - *count)
+			return -EOVERFLOW;
+		for (uint32_t i = 0; i < got; i++)
+			list[(*count)++] = (struct bound){keys[i], values[i]};
+	}
+	return 0;
+}
+
+int truth_read(struct dispatcher *d, enum truth what, struct bound **ret, size_t *ret_count)
+{
+	const struct generation *g = &d->now;
+	size_t room = g->capacity[MAP_CLAIMS], count = 0;
+	_cleanup_(freep) struct bound *list = NULL;
+	int r = 0;
+
+	if (what & BY_HAND_IN_TABLES)
+		room += g->capacity[MAP_SLOTS] * SLOTS_PER_ENTRY;
+	list = calloc(room + 1, sizeof(*list));
+	if (!list)
+		return fail(-ENOMEM, "cannot read the bindings: %m");
+	if (what & BY_HAND_IN_TABLES)
+		r = lookup_read_by_hand(&d->now, d->writable, list, room, &count);
+	/* The ledger knows whether there are any; but not what a tool left half done. */
+	if (r == 0 && (g->ledger->range_count || g->ledger->claim_count || g->ledger->changing))
+		r = claims_read(g, list, room, &count);
+	if (r < 0)
+		return fail(r, "cannot read the bindings: %m");
+	if (count)
+		qsort(list, count, sizeof(*list), bound_compare);
+	*ret = take_pointer(list);
+	*ret_count = count;
+	return 0;
+}
+
+destination_id claim_find(const struct generation *g, const struct binding_key *key)
+{
+	destination_id destination;
+
+	return bpf_map_lookup_elem(g->maps[MAP_CLAIMS], key, &destination) < 0 ? NOWHERE
+									       : destination;
+}
+
+static int claim_write(
+	const struct generation *g, const struct binding_key *key, destination_id destination)
+{
+	int claims = g->maps[MAP_CLAIMS];
+
+	if (destination == NOWHERE)
+		return bpf_map_delete_elem(claims, key) < 0 && errno != ENOENT ? -errno : 0;
+	return bpf_map_update_elem(claims, key, &destination, BPF_ANY) < 0 ? -errno : 0;
+}
+
+int claims_take_back(const struct generation *g, const struct step *steps, size_t count)
+{
+	int r = 0;
+
+	while (count-- && r == 0)
+		r = claim_write(g, &steps[count].key, steps[count].last);
+	return r;
+}
+
+int claims_write(const struct generation *g, const struct step *steps, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		int r = claim_write(g, &steps[i].key, steps[i].next);
+
+		if (r < 0) {
+			claims_take_back(g, steps, i);
+			return r;
+		}
+	}
+	return 0;
+}
+
+int steps_between(const struct bound *last, size_t last_count, const struct bound *next,
+	size_t next_count, struct step **ret, size_t *ret_count)
+{
+	struct step *steps = calloc(last_count + next_count + 1, sizeof(*steps));
+	size_t i = 0, j = 0, count = 0;
+
+	if (!steps)
+		return -ENOMEM;
+	while (i < last_count || j < next_count) {
+		int order = i == last_count ? 1
+			: j == next_count   ? -1
+					    : key_compare(&last[i].key, &next[j].key);
+		const struct bound *was = order <= 0 ? &last[i++] : NULL;
+		const struct bound *will_be = order >= 0 ? &next[j++] : NULL;
+
+		if (was && will_be && was->destination == will_be->destination)
+			continue;
+		steps[count++] = (struct step){
+			was ? was->key : will_be->key,
+			was ? was->destination : NOWHERE,
+			will_be ? will_be->destination : NOWHERE,
+		};
+	}
+	*ret = steps;
+	*ret_count = count;
+	return 0;
+}
+
+/*
+ * Deriving: from a sorted list of what is bound, all tables.
+ */
+
+struct derived {
+	struct layout layout; /* entries of ranges */
+	struct ranges ranges;
+	struct table_entry *entries; /* entries of single ports and of all ports */
+	size_t entry_count;
+	struct binding_key *claims;
+	destination_id *claims_values;
+	uint32_t claim_count;
+};
+
+static void derived_free(struct derived *derived)
+{
+	layout_free(&derived->layout);
+	free((void *)derived->ranges.ranges);
+	free(derived->entries);
+	free(derived->claims);
+	free(derived->claims_values);
+}
+
+/* Of owners that have the same selector, the administrator comes first in the list. */
+static int derive(const struct bound *list, size_t count, struct derived *ret)
+{
+	int r;
+
+	ret->entries = calloc(count + 1, sizeof(*ret->entries));
+	for (size_t i = 0; i < count; i++)
+		ret->claim_count += is_claim(&list[i].key);
+	ret->claims = calloc(ret->claim_count + 1U, sizeof(*ret->claims));
+	ret->claims_values = calloc(ret->claim_count + 1U, sizeof(*ret->claims_values));
+	if (!ret->entries || !ret->claims || !ret->claims_values)
+		return -ENOMEM;
+
+	ret->claim_count = 0;
+	for (size_t i = 0; i < count; i++) {
+		const struct binding_key *key = &list[i].key;
+		struct selector selector;
+
+		if (is_claim(key)) {
+			ret->claims[ret->claim_count] = *key;
+			ret->claims_values[ret->claim_count++] = list[i].destination;
+		}
+		if (is_range(key) || (i > 0 && same_selector(&list[i - 1].key, key)))
+			continue;
+		selector = selector_of_key(key);
+		ret->entries[ret->entry_count++] =
+			(struct table_entry){place_of_selector(&selector),
+				list[i].destination | (key->owner == ADMINISTRATOR ? BY_HAND : 0)};
+	}
+	r = bound_ranges(list, count, &ret->ranges);
+	return r < 0 ? r : layout_make(&ret->ranges, &ret->layout);
+}
+
+static void derived_room(const struct derived *derived, uint32_t room[SIZED_MAPS])
+{
+	room[MAP_SLOTS] = (uint32_t)(derived->entry_count + derived->layout.count);
+	room[MAP_CLAIMS] = derived->claim_count;
+}
+
+static void count_bindings(struct generation *g, const struct bound *list, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		bool by_hand = list[i].key.owner == ADMINISTRATOR;
+
+		g->ledger->binding_count += by_hand;
+		g->ledger->range_count += by_hand && is_range(&list[i].key);
+		g->ledger->claim_count += !by_hand;
+		if (i == 0 || !same_selector(&list[i - 1].key, &list[i].key))
+			g->ledger->destination_uses[list[i].destination]++;
+	}
+}
+
+static int fill(struct generation *g, const struct derived *derived, progress_report *progress)
+{
+	LIBBPF_OPTS(bpf_map_batch_opts, options, .elem_flags = BPF_ANY);
+	uint32_t inserted = derived->claim_count;
+	int r = lookup_fill(g, derived->entries, derived->entry_count, progress);
+
+	if (r == 0)
+		r = lookup_fill(g, derived->layout.entries, derived->layout.count, NULL);
+	if (r == 0)
+		layout_label(g, &derived->layout, &derived->ranges);
+	if (r == 0 && derived->claim_count &&
+		bpf_map_update_batch(g->maps[MAP_CLAIMS], derived->claims, derived->claims_values,
+			&inserted, &options) < 0)
+		r = -errno;
+	return r;
+}
+
+/* A generation with all of it; -ENOSPC, unsaid, where the table turns out to be too small. */
+static int make_generation(const struct dispatcher *d, const struct bound *list, size_t count,
+	const struct derived *derived, const uint32_t room[SIZED_MAPS], progress_report *progress,
+	struct generation *ret)
+{
+	int r = generation_create(&d->now, room, ret);
+
+	if (r < 0)
+		return r;
+	count_bindings(ret, list, count);
+	r = fill(ret, derived, progress);
+	if (r == 0 || r == -ENOSPC)
+		return r;
+	return fail(r, "cannot fill the tables for %zu bindings: %m: nothing was changed", count);
+}
+
+int truth_put(struct dispatcher *d, const struct bound *list, size_t count,
+	const uint32_t room[SIZED_MAPS], progress_report *progress)
+{
+	_cleanup_(generation_free) struct generation next = GENERATION_NONE;
+	_cleanup_(derived_free) struct derived derived = {};
+	uint32_t needed[SIZED_MAPS] = {};
+	int r = derive(list, count, &derived);
+
+	if (r == -E2BIG)
+		return fail(r,
+			"the ranges of ports cut each other into too many pieces: use fewer "
+			"different ranges: nothing was changed");
+	if (r < 0)
+		return fail(r, "cannot lay out %zu bindings: %m: nothing was changed", count);
+	derived_room(&derived, needed);
+	for (enum map map = 0; map < SIZED_MAPS; map++)
+		if (room && room[map] > needed[map])
+			needed[map] = room[map];
+	/* By misfortune an entry's probes may all be taken: in a larger table they aren't. */
+	while ((r = make_generation(d, list, count, &derived, needed, progress, &next)) ==
+		-ENOSPC) {
+		generation_free(&next);
+		needed[MAP_SLOTS] = 2 * needed[MAP_SLOTS] + 1;
+	}
+	if (r < 0)
+		return r;
+
+	next.ledger->changing = 1;
+	r = dispatcher_switch(d, &next);
+	if (r < 0)
+		return r;
+	dispatcher_wait_for_packets();
+	d->now.ledger->changing = 0;
+	return 0;
+}
