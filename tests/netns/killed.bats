@@ -3,8 +3,8 @@
 # isomctl killed in the middle. strace kills it at its first call of a kind, then at the second, and so on until it gets
 # through: each time packets follow the old state or the new one, never a mixture, and the next command works and mends.
 #
-# The commands that make a hundred calls are killed at every third, from a random one of the first three on; KILL_STEP=1
-# takes all of them.
+# The commands that make a hundred calls are killed at every third, from a random one of the first three on; KILL_STEP=N
+# takes every Nth instead.
 load ../lib/netns
 
 setup() {
@@ -20,8 +20,9 @@ setup() {
 # kill_at_calls STEP CALLS COMMAND...: does so with isomctl COMMAND, for each of the kinds of system calls. A test has a
 # function `prepare`, called before each attempt, and a function `check`, called after each kill.
 kill_at_calls() {
-	local step=${KILL_STEP:-$1} calls=$2 call count kills=0
+	local step=$1 calls=$2 call count kills=0
 	shift 2
+	((step == 1)) || step=${KILL_STEP:-$step}
 	for call in $calls; do
 		for ((count = 1 + RANDOM % step; count < 200; count += step)); do
 			prepare >/dev/null
