@@ -3,6 +3,7 @@
 #include "facts.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,6 +46,64 @@ static enum assignment boolean_assignment(const char *value)
 	return yes ? ASSIGNED : ASSIGNED_EMPTY;
 }
 
+/* "/" is no root directory of its own: a drop-in may say so to undo what another one says. */
+static enum assignment root_assignment(const char *value)
+{
+	return strcmp(value, "/") == 0 ? ASSIGNED_EMPTY : list_assignment(value);
+}
+
+static int replace_text(char **text, const char *with)
+{
+	char *copy = strdup(with);
+
+	if (!copy)
+		return -ENOMEM;
+	free(*text);
+	*text = copy;
+	return 0;
+}
+
+static int append_words(char **words, const char *more)
+{
+	char *joined;
+
+	if (!*words)
+		return replace_text(words, more);
+	if (asprintf(&joined, "%s %s", *words, more) < 0)
+		return -ENOMEM;
+	free(*words);
+	*words = joined;
+	return 0;
+}
+
+static int note_service_key(struct facts *facts, const char *key, const char *value)
+{
+	if (strcmp(key, "ExecReload") == 0) {
+		/* What a reload opens is there to be registered only after it. */
+		facts->comes_first = true;
+		facts->exec_reload = list_assignment(value);
+	} else if (strcmp(key, "RootDirectory") == 0) {
+		facts->root_directory = root_assignment(value);
+	} else if (strcmp(key, "RootImage") == 0) {
+		facts->root_image = root_assignment(value);
+	} else if (strcmp(key, "RootDirectoryStartOnly") == 0) {
+		facts->root_for_start_only = boolean_assignment(value);
+	} else if (strcmp(key, "Sockets") == 0) {
+		/* This list can't be emptied: systemd.service(5). */
+		return append_words(&facts->sockets, value);
+	}
+	return 0;
+}
+
+static int note_socket_key(struct facts *facts, const char *key, const char *value)
+{
+	if (strcmp(key, "Accept") == 0)
+		facts->accept = boolean_assignment(value);
+	else if (strcmp(key, "Service") == 0 && *value)
+		return replace_text(&facts->service, value);
+	return 0;
+}
+
 static int note_line(const struct unitfile_line *line, void *context)
 {
 	struct facts *facts = context;
@@ -57,19 +116,10 @@ static int note_line(const struct unitfile_line *line, void *context)
 		return 0;
 	if (!*line->value && is_hook(line->section, line->key))
 		facts->comes_first = true;
-	if (strcmp(line->section, "Service") == 0 && strcmp(line->key, "ExecReload") == 0) {
-		/* What a reload opens is there to be registered only after it. */
-		facts->comes_first = true;
-		facts->exec_reload = list_assignment(line->value);
-	} else if (strcmp(line->section, "Socket") == 0) {
-		if (strcmp(line->key, "Accept") == 0)
-			facts->accept = boolean_assignment(line->value);
-		if (strcmp(line->key, "Service") == 0 && *line->value) {
-			free(facts->service);
-			facts->service = strdup(line->value);
-			return facts->service ? 0 : -ENOMEM;
-		}
-	}
+	if (strcmp(line->section, "Service") == 0)
+		return note_service_key(facts, line->key, line->value);
+	if (strcmp(line->section, "Socket") == 0)
+		return note_socket_key(facts, line->key, line->value);
 	return 0;
 }
 
@@ -83,20 +133,33 @@ void facts_read(const char *path, struct facts *ret)
 		warn("%s: skipped: %s", path, strerror(-r));
 }
 
-void facts_add(struct facts *sum, const struct facts *next)
+static void assign(enum assignment *sum, enum assignment next)
 {
+	if (next != NOT_ASSIGNED)
+		*sum = next;
+}
+
+int facts_add(struct facts *sum, const struct facts *next)
+{
+	int r = 0;
+
 	sum->has_section |= next->has_section;
 	sum->comes_first |= next->comes_first;
-	if (next->exec_reload != NOT_ASSIGNED)
-		sum->exec_reload = next->exec_reload;
-	if (next->accept != NOT_ASSIGNED)
-		sum->accept = next->accept;
+	assign(&sum->exec_reload, next->exec_reload);
+	assign(&sum->accept, next->accept);
+	assign(&sum->root_directory, next->root_directory);
+	assign(&sum->root_image, next->root_image);
+	assign(&sum->root_for_start_only, next->root_for_start_only);
 	if (next->service)
-		sum->service = next->service;
+		r = replace_text(&sum->service, next->service);
+	if (r == 0 && next->sockets)
+		r = append_words(&sum->sockets, next->sockets);
+	return r;
 }
 
 void facts_clear(struct facts *facts)
 {
 	free(facts->service);
+	free(facts->sockets);
 	*facts = (struct facts){};
 }

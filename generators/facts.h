@@ -15,7 +15,13 @@ struct facts {
 	bool comes_first;            /* the generator's drop-ins must be read after this file */
 	enum assignment exec_reload; /* what is left of ExecReload= after the file's last line */
 	enum assignment accept;      /* ASSIGNED: Accept=yes */
-	char *service;               /* the last Service=; NULL: none */
+	char *service;               /* of a socket unit: the last Service=; NULL: none */
+	char *sockets;               /* of a service: the words of all Sockets=; NULL: none */
+
+	/* Of a service: has it a root directory of its own, and only for its ExecStart=? */
+	enum assignment root_directory;
+	enum assignment root_image;
+	enum assignment root_for_start_only;
 };
 
 /*
@@ -24,7 +30,7 @@ struct facts {
  */
 void facts_read(const char *path, struct facts *ret);
 
-/* Adds those of the next file of the unit to the sum, which borrows the strings. */
-void facts_add(struct facts *sum, const struct facts *next);
+/* Adds those of the next file of the unit to the sum. Returns 0 or -ENOMEM. */
+int facts_add(struct facts *sum, const struct facts *next);
 
 void facts_clear(struct facts *facts);

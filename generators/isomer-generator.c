@@ -5,8 +5,7 @@
  * lets systemd call isomer-helper when the unit starts, reloads and stops. What the sections say
  * is left to the helper: a wrong one must fail its unit, with a message, and not be passed over.
  *
- * The drop-ins of all units have one name. Where several would apply to a unit (an instance, its
- * template, a prefix of its name, an alias), the most specific one then hides the others.
+ * What the drop-ins are called is naming.h's affair, what is read from files that of facts.h.
  *
  * Nothing that is met on disk may fail the boot: it is skipped with a warning.
  */
@@ -20,6 +19,7 @@
 #include "../src/say.h"
 #include "../src/unitpath.h"
 #include "facts.h"
+#include "naming.h"
 
 #ifndef HELPER_PATH
 #define HELPER_PATH "/usr/lib/isomer/isomer-helper"
@@ -28,16 +28,20 @@
 /* From this version on, PID 1 hands a socket unit's commands its sockets. */
 #define SYSTEMD_PASSES_SOCKETS 256
 
-/* Between what packages and what administrators give their drop-ins. */
-#define FIRST_NUMBER 50
-#define LAST_NUMBER  99
-
 /* A drop-in to be written. */
 struct dropin {
 	const char *owner;   /* the unit, or prefix of units, in whose directory it goes */
 	const char *section; /* the file that has the section */
+	const struct unitpath_dropin *read_before; /* the last that ours must be read after */
 	bool is_socket;
 	bool has_reload;
+	bool has_foreign_root; /* the hooks would run where isomer-helper isn't */
+};
+
+/* A socket unit that a service with a section has in its Sockets=. */
+struct served {
+	char socket[UNIT_NAME_SIZE]; /* its own name */
+	const char *section;
 };
 
 struct generator {
@@ -48,18 +52,20 @@ struct generator {
 	struct facts *dropin_facts; /* one for each of unitpath.dropins */
 	char **names;               /* of all units that could get a drop-in, sorted */
 	size_t name_count;
+	struct served *served;
+	size_t served_count;
 	struct dropin *dropins; /* those that get one */
 	size_t dropin_count;
-	const char *read_before;        /* the last of the drop-ins that ours must be read after */
-	char dropin_name[NAME_MAX + 1]; /* of all of ours */
+	struct naming naming;
 };
 
 /* What was found out about one unit. */
 struct unit {
-	struct unit_name name;   /* its own, where it was asked for under an alias */
-	struct facts facts;      /* of all its files; borrowed */
-	const char *section;     /* the first file with a section; NULL: none, or masked */
-	const char *read_before; /* the last drop-in that ours must be read after, or "" */
+	struct unit_name name; /* its own, where it was asked for under an alias */
+	struct facts facts;    /* of all its files */
+	const char *section;   /* the first file with a section; NULL: none, or masked */
+	const char *root;      /* the last file that gives a root directory; NULL: none */
+	const struct unitpath_dropin *read_before; /* the last that ours must be read after */
 	bool has_fragment;
 };
 
@@ -120,6 +126,20 @@ static int read_all(struct generator *generator)
 
 /* What a unit is made of */
 
+static void unit_clear(struct unit *unit)
+{
+	facts_clear(&unit->facts);
+}
+
+static int add_file(struct unit *unit, const char *path, const struct facts *facts)
+{
+	if (facts->has_section && !unit->section)
+		unit->section = path;
+	if (facts->root_directory == ASSIGNED || facts->root_image == ASSIGNED)
+		unit->root = path;
+	return facts_add(&unit->facts, facts);
+}
+
 static int look_at(
 	const struct generator *generator, const struct unit_name *name, struct unit *ret)
 {
@@ -127,33 +147,26 @@ static int look_at(
 	_cleanup_(freep) const struct unitpath_dropin **dropins = NULL;
 	const struct unitpath_file *file;
 	size_t count = 0;
-	int r;
+	int r = 0;
 
-	*ret = (struct unit){.read_before = ""};
 	unitpath_resolve(unitpath, name, &ret->name, &file);
 	if (file && file->kind == UNIT_MASK)
 		return 0;
 	if (file) {
 		ret->has_fragment = true;
-		facts_add(&ret->facts, &generator->file_facts[file - unitpath->files]);
-		if (ret->facts.has_section)
-			ret->section = file->path;
+		r = add_file(ret, file->path, &generator->file_facts[file - unitpath->files]);
 	}
-
-	r = unitpath_dropins(unitpath, &ret->name, &dropins, &count);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < count; i++) {
+	if (r == 0)
+		r = unitpath_dropins(unitpath, &ret->name, &dropins, &count);
+	for (size_t i = 0; r == 0 && i < count; i++) {
 		const struct facts *facts =
 			&generator->dropin_facts[dropins[i] - unitpath->dropins];
 
-		facts_add(&ret->facts, facts);
 		if (facts->comes_first)
-			ret->read_before = dropins[i]->name;
-		if (facts->has_section && !ret->section)
-			ret->section = dropins[i]->path;
+			ret->read_before = dropins[i];
+		r = add_file(ret, dropins[i]->path, facts);
 	}
-	return 0;
+	return r;
 }
 
 /* The service that a socket unit activates: systemd.socket(5). */
@@ -176,49 +189,6 @@ static bool activated_service(const struct unit *socket, struct unit_name *ret)
 		warn("%s: Service=%s is skipped: %s", name->full, socket->facts.service,
 			reason.text);
 	return r == 0;
-}
-
-/* The name of our drop-ins */
-
-static bool is_taken(const struct unitpath *unitpath, const char *name)
-{
-	for (size_t i = 0; i < unitpath->dropin_count; i++)
-		if (strcmp(unitpath->dropins[i].name, name) == 0)
-			return true;
-	return false;
-}
-
-static bool choose_number(struct generator *generator, size_t stem_length)
-{
-	const char *before = generator->read_before;
-	size_t size = sizeof(generator->dropin_name);
-	char *name = generator->dropin_name;
-
-	for (int number = FIRST_NUMBER; number <= LAST_NUMBER; number++) {
-		int length = snprintf(name, size, "%.*s%s%d-isomer.conf", (int)stem_length, before,
-			stem_length > 0 ? "~" : "", number);
-
-		if ((size_t)length < size && strcmp(name, before) > 0 &&
-			!is_taken(&generator->unitpath, name))
-			return true;
-	}
-	return false;
-}
-
-/*
- * 50-isomer.conf. But a drop-in of that name, of the user's, would hide ours or be hidden, and one
- * that is read later may empty a list that ours add to: then the next number for which that isn't
- * so, and after "override.conf", override~50-isomer.conf, for ~ sorts behind the dot.
- */
-static int choose_name(struct generator *generator)
-{
-	const char *before = generator->read_before;
-
-	if (choose_number(generator, 0))
-		return 0;
-	if (*before && choose_number(generator, strlen(before) - strlen(".conf")))
-		return 0;
-	return fail(-EEXIST, "no name is left for drop-ins that are read after all %s", before);
 }
 
 /* Writing */
@@ -261,7 +231,7 @@ static int open_dropin(const struct generator *generator, const char *owner, FIL
 		directory = NULL;
 		return fail(-ENOMEM, "%m");
 	}
-	if (asprintf(&path, "%s/%s", directory, generator->dropin_name) < 0) {
+	if (asprintf(&path, "%s/%s", directory, naming_name(&generator->naming, owner)) < 0) {
 		path = NULL;
 		return fail(-ENOMEM, "%m");
 	}
@@ -278,13 +248,14 @@ static void write_dropin(const struct generator *generator, const struct dropin 
 	if (open_dropin(generator, dropin->owner, &file) < 0)
 		return;
 	write_comment(file, dropin->section);
-	fputs("[Unit]\n"
-	      "Wants=isomer@%n.service\n"
-	      "After=isomer@%n.service\n",
-		file);
+	fprintf(file,
+		"[Unit]\n"
+		"%s=isomer@%%n.service\n"
+		"After=isomer@%%n.service\n",
+		dropin->has_foreign_root ? "Requires" : "Wants");
 	if (dropin->is_socket)
 		write_socket(file, generator->systemd_passes_sockets);
-	else
+	else if (!dropin->has_foreign_root) /* isomer@UNIT.service fails and says why */
 		write_service(file, dropin->has_reload);
 	if (fflush(file) != 0)
 		fail(-errno, "%s/%s.d: %m", generator->output, dropin->owner);
@@ -297,14 +268,44 @@ static int name_compare(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+/* Lists grow one by one: reallocarray() is quick enough for the few thousand there can be. */
+#define append(list, count, item)                                                                  \
+	({                                                                                         \
+		typeof(list) grown_ = reallocarray((list), (count) + 1, sizeof(*(list)));          \
+		if (grown_) {                                                                      \
+			(list) = grown_;                                                           \
+			(list)[(count)++] = (item);                                                \
+		}                                                                                  \
+		grown_ ? 0 : -ENOMEM;                                                              \
+	})
+
 static int add_name(struct generator *generator, const char *name)
 {
-	char *copy = strdup(name);
+	_cleanup_(freep) char *copy = strdup(name);
+	int r = copy ? append(generator->names, generator->name_count, copy) : -ENOMEM;
 
-	if (!copy)
-		return -ENOMEM;
-	generator->names[generator->name_count++] = copy;
-	return 0;
+	if (r == 0)
+		copy = NULL;
+	return r;
+}
+
+/* Sorts the names, and drops those that are there twice. */
+static void sort_names(struct generator *generator)
+{
+	size_t kept = 0;
+
+	if (!generator->names)
+		return;
+	qsort(generator->names, generator->name_count, sizeof(*generator->names), name_compare);
+	for (size_t i = 0; i < generator->name_count; i++) {
+		char *name = generator->names[i];
+
+		if (kept > 0 && strcmp(generator->names[kept - 1], name) == 0)
+			free(name);
+		else
+			generator->names[kept++] = name;
+	}
+	generator->name_count = kept;
 }
 
 /*
@@ -315,12 +316,8 @@ static int add_name(struct generator *generator, const char *name)
 static int list_names(struct generator *generator)
 {
 	const struct unitpath *unitpath = &generator->unitpath;
-	size_t most = unitpath->file_count + 2 * unitpath->dropin_count;
 	int r = 0;
 
-	generator->names = calloc(most + 1, sizeof(*generator->names));
-	if (!generator->names)
-		return -ENOMEM;
 	for (size_t i = 0; r == 0 && i < unitpath->file_count; i++)
 		if (unitpath->files[i].kind == UNIT_FRAGMENT)
 			r = add_name(generator, unitpath->files[i].name);
@@ -335,56 +332,139 @@ static int list_names(struct generator *generator)
 		if (r == 0 && unit_name_build(unit.prefix, unit.instance, "socket", &socket))
 			r = add_name(generator, socket.full);
 	}
-	qsort(generator->names, generator->name_count, sizeof(*generator->names), name_compare);
+	sort_names(generator);
 	return r;
 }
 
-/* Decides on one unit. A socket unit without a section uses that of the service it activates. */
-static int decide(struct generator *generator, const char *owner)
+static int add_served_socket(
+	struct generator *generator, const struct unit *service, const char *word)
 {
-	struct dropin dropin = {.owner = owner};
-	struct unit_name name, service_name;
-	struct unit unit = {}, service = {};
+	struct served served = {.section = service->section};
+	_cleanup_(freep) char *text = NULL;
+	const struct unitpath_file *file;
+	struct unit_name name, own_name;
 	struct reason reason;
 	int r;
 
-	r = unit_name_parse(owner, &name, &reason);
+	r = specifiers_expand(word, &service->name, &text, &reason);
 	if (r == 0)
-		r = look_at(generator, &name, &unit);
+		r = unit_name_parse(text, &name, &reason);
+	if (r == 0 && strcmp(name.suffix, "socket") != 0)
+		r = refuse(&reason, "\"%s\" is not a socket unit", text);
+	if (r == -EINVAL) {
+		warn("%s: %s in Sockets= is skipped: %s", service->name.full, word, reason.text);
+		return 0;
+	}
+	if (r == 0)
+		r = add_name(generator, name.full);
 	if (r < 0)
 		return r;
-	dropin.is_socket = strcmp(name.suffix, "socket") == 0;
-	dropin.has_reload = unit.facts.exec_reload == ASSIGNED;
-	dropin.section = unit.section;
-	if (!dropin.section && dropin.is_socket && unit.has_fragment &&
-		activated_service(&unit, &service_name)) {
-		r = look_at(generator, &service_name, &service);
-		if (r < 0)
-			return r;
-		dropin.section = service.section;
-	}
-	if (!dropin.section)
-		return 0;
-
-	generator->dropins[generator->dropin_count++] = dropin;
-	if (strcmp(unit.read_before, generator->read_before) > 0)
-		generator->read_before = unit.read_before;
-	return 0;
+	unitpath_resolve(&generator->unitpath, &name, &own_name, &file);
+	strcpy(served.socket, own_name.full);
+	return append(generator->served, generator->served_count, served);
 }
 
-static int decide_all(struct generator *generator)
+/* A service may use the sockets of units that activate another one. */
+static int add_served_sockets(struct generator *generator, const struct unit *service)
 {
-	char **names = generator->names;
+	char *rest = service->facts.sockets, *word;
 	int r = 0;
 
-	generator->read_before = "";
-	generator->dropins = calloc(generator->name_count + 1, sizeof(*generator->dropins));
-	if (!generator->dropins)
-		return -ENOMEM;
-	for (size_t i = 0; r == 0 && i < generator->name_count; i++)
-		if (i == 0 || strcmp(names[i - 1], names[i]) != 0)
-			r = decide(generator, names[i]);
+	while (r == 0 && (word = strsep(&rest, " \t")))
+		if (*word)
+			r = add_served_socket(generator, service, word);
 	return r;
+}
+
+static const char *section_for_served(const struct generator *generator, const char *socket)
+{
+	for (size_t i = 0; i < generator->served_count; i++)
+		if (strcmp(generator->served[i].socket, socket) == 0)
+			return generator->served[i].section;
+	return NULL;
+}
+
+static bool has_foreign_root(const struct unit *service)
+{
+	const struct facts *facts = &service->facts;
+
+	return (facts->root_directory == ASSIGNED || facts->root_image == ASSIGNED) &&
+		facts->root_for_start_only != ASSIGNED;
+}
+
+static int decide_service(struct generator *generator, const char *owner, const struct unit *unit)
+{
+	struct dropin dropin = {
+		.owner = owner,
+		.section = unit->section,
+		.read_before = unit->read_before,
+		.has_reload = unit->facts.exec_reload == ASSIGNED,
+		.has_foreign_root = has_foreign_root(unit),
+	};
+	int r;
+
+	if (!unit->section)
+		return 0;
+	if (dropin.has_foreign_root)
+		warn("%s: %s has an [Isomer] section and a root directory of its own, where "
+		     "isomer-helper isn't found: set RootDirectoryStartOnly=yes",
+			unit->root, owner);
+	r = append(generator->dropins, generator->dropin_count, dropin);
+	return r == 0 && unit->has_fragment ? add_served_sockets(generator, unit) : r;
+}
+
+/* A socket unit without a section uses that of a service that it activates, or that names it. */
+static int decide_socket(struct generator *generator, const char *owner, const struct unit *unit)
+{
+	_cleanup_(unit_clear) struct unit service = {};
+	struct dropin dropin = {
+		.owner = owner,
+		.section = unit->section,
+		.read_before = unit->read_before,
+		.is_socket = true,
+	};
+	struct unit_name name;
+
+	if (!dropin.section && unit->has_fragment) {
+		int r = activated_service(unit, &name) ? look_at(generator, &name, &service) : 0;
+
+		if (r < 0)
+			return r;
+		dropin.section = service.section ?: section_for_served(generator, unit->name.full);
+	}
+	return dropin.section ? append(generator->dropins, generator->dropin_count, dropin) : 0;
+}
+
+static int decide(struct generator *generator, const char *owner)
+{
+	_cleanup_(unit_clear) struct unit unit = {};
+	struct unit_name name;
+	struct reason reason;
+	int r;
+
+	if (unit_name_parse(owner, &name, &reason) < 0)
+		return 0; /* systemd doesn't take it for a unit either */
+	r = look_at(generator, &name, &unit);
+	if (r < 0)
+		return r;
+	return strcmp(name.suffix, "socket") == 0 ? decide_socket(generator, owner, &unit)
+						  : decide_service(generator, owner, &unit);
+}
+
+/* What can't be decided on keeps no other from its drop-in. */
+static void decide_all(struct generator *generator, const char *suffix)
+{
+	size_t count = generator->name_count; /* names that are added meanwhile come later */
+
+	for (size_t i = 0; i < count; i++) {
+		const char *name = generator->names[i];
+		int r = 0;
+
+		if (strcmp(strrchr(name, '.') + 1, suffix) == 0)
+			r = decide(generator, name);
+		if (r < 0)
+			fail(r, "%s: skipped: %m", name);
+	}
 }
 
 static int generate(struct generator *generator)
@@ -396,15 +476,24 @@ static int generate(struct generator *generator)
 		r = read_all(generator);
 	if (r == 0)
 		r = list_names(generator);
-	if (r == 0)
-		r = decide_all(generator);
 	if (r < 0)
 		return fail(r, "%m");
 
-	r = choose_name(generator);
-	for (size_t i = 0; r == 0 && i < generator->dropin_count; i++)
+	decide_all(generator, "service");
+	sort_names(generator);
+	decide_all(generator, "socket");
+
+	r = naming_init(
+		&generator->unitpath, generator->names, generator->name_count, &generator->naming);
+	if (r < 0)
+		return fail(r, "%m");
+	for (size_t i = 0; i < generator->dropin_count; i++)
+		naming_add(&generator->naming, generator->dropins[i].owner,
+			generator->dropins[i].read_before);
+	naming_choose(&generator->naming);
+	for (size_t i = 0; i < generator->dropin_count; i++)
 		write_dropin(generator, &generator->dropins[i]);
-	return r;
+	return 0;
 }
 
 static void generator_clear(struct generator *generator)
@@ -418,7 +507,9 @@ static void generator_clear(struct generator *generator)
 	free(generator->file_facts);
 	free(generator->dropin_facts);
 	free(generator->names);
+	free(generator->served);
 	free(generator->dropins);
+	naming_free(&generator->naming);
 	unitpath_free(&generator->unitpath);
 }
 

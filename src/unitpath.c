@@ -490,8 +490,7 @@ static void collect_from(struct candidates *candidates, const char *owner)
 	}
 }
 
-/* "foo-bar-baz" becomes "foo-bar-", that becomes "foo-"; false where there is nothing to cut. */
-static bool cut_to_dash(char *prefix)
+bool unitpath_cut_prefix(char *prefix)
 {
 	size_t length = strlen(prefix);
 	char *dash;
@@ -526,10 +525,10 @@ static void collect(struct candidates *candidates, const struct unit_name *unit)
 	if (is_instance(unit))
 		collect_named(candidates, unit->prefix, "", unit->suffix);
 	strcpy(prefix, unit->prefix);
-	while (cut_to_dash(prefix))
+	while (unitpath_cut_prefix(prefix))
 		collect_named(candidates, prefix, NULL, unit->suffix);
 	strcpy(prefix, unit->prefix);
-	while (unit->instance && cut_to_dash(prefix)) {
+	while (unit->instance && unitpath_cut_prefix(prefix)) {
 		if (is_instance(unit))
 			collect_named(candidates, prefix, unit->instance, unit->suffix);
 		collect_named(candidates, prefix, "", unit->suffix);

@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "unitfile.h"
@@ -63,3 +64,9 @@ void unitpath_resolve(const struct unitpath *unitpath, const struct unit_name *n
  */
 int unitpath_dropins(const struct unitpath *unitpath, const struct unit_name *unit,
 	const struct unitpath_dropin ***ret, size_t *ret_count);
+
+/*
+ * The next prefix whose drop-ins apply to a unit: "foo-bar-baz" becomes "foo-bar-", that becomes
+ * "foo-". False, and it is no use any more, where there is none.
+ */
+bool unitpath_cut_prefix(char *prefix);

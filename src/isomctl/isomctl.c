@@ -36,6 +36,21 @@ static const struct command *const commands[] = {
 
 #define COMMANDS (sizeof(commands) / sizeof(*commands))
 
+/* The global options. HELP and those after it stand only before the command. */
+enum { NETNS = 1, BPFFS, JSON, HELP, VERSION, OF_COMMAND };
+
+static const struct option global_options[] = {
+	{"netns", required_argument, NULL, NETNS},
+	{"bpffs", required_argument, NULL, BPFFS},
+	{"json", no_argument, NULL, JSON},
+	{"help", no_argument, NULL, HELP},
+	{"version", no_argument, NULL, VERSION},
+	{},
+};
+
+#define LONGEST_ARGUMENTS 256 /* of all commands' */
+#define MOST_OPTIONS      16  /* global ones, and those of any command */
+
 static void print_usage(FILE *to)
 {
 	fputs("Usage: isomctl [--netns PATH] [--bpffs PATH] [--json] COMMAND [ARGUMENT …]\n\n"
@@ -48,16 +63,23 @@ static void print_usage(FILE *to)
 		"\nOptions:\n"
 		"  --netns PATH    work in this network namespace: NAME is /run/netns/NAME\n"
 		"  --bpffs PATH    where a BPF file system is mounted (default: %s)\n"
-		"  --json          print results as JSON\n"
+		"  --json          print as JSON what bindings, status and version tell\n"
 		"  --help          print this, or after a command what it does, with examples\n"
-		"  --version       print the version\n",
+		"  --version       print the version\n"
+		"The first three may stand after the command as well.\n",
 		DEFAULT_BPFFS);
+}
+
+static void print_command_usage(FILE *to, const struct command *command)
+{
+	fprintf(to, "Usage: isomctl [OPTION …] %s%s%s\n", command->name,
+		*command->arguments ? " " : "", command->arguments);
 }
 
 static void print_help(const struct command *command)
 {
-	printf("Usage: isomctl [OPTION …] %s %s\n\n%s", command->name, command->arguments,
-		command->help);
+	print_command_usage(stdout, command);
+	printf("\n%s", command->help);
 }
 
 int misused(const struct command *command, const char *format, ...)
@@ -68,23 +90,46 @@ int misused(const struct command *command, const char *format, ...)
 	va_start(arguments, format);
 	vfprintf(stderr, format, arguments);
 	va_end(arguments);
-	fprintf(stderr, "\nUsage: isomctl [OPTION …] %s %s\nMore: isomctl %s --help\n",
-		command->name, command->arguments, command->name);
+	fputc('\n', stderr);
+	print_command_usage(stderr, command);
+	fprintf(stderr, "More: isomctl %s --help\n", command->name);
 	return MISUSED;
+}
+
+/* "it needs PREFIX and PORT as well": the names are those in the command's usage, past options. */
+static int misses_arguments(const struct command *command, int given, int least)
+{
+	const char *name = command->arguments, *bracket;
+	char missing[LONGEST_ARGUMENTS] = "";
+	size_t length = 0;
+
+	while ((bracket = strstr(name, "] ")))
+		name = bracket + strlen("] ");
+	for (int i = 0; i < least; i++) {
+		const char *joint = i == given ? "" : i < least - 1 ? ", " : " and ";
+		int name_length = (int)strcspn(name, " ");
+
+		if (i >= given && length < sizeof(missing))
+			length += (size_t)snprintf(missing + length, sizeof(missing) - length,
+				"%s%.*s", joint, name_length, name);
+		name += name_length;
+		name += strspn(name, " ");
+	}
+	return -misused(command, "it needs %s%s", missing, given > 0 ? " as well" : "");
 }
 
 int take_arguments(const struct command *command, int argc, char ***argv, int least, int most)
 {
 	static const struct option none[] = {{}};
 
-	/* getopt says itself what it doesn't know; a label may begin with "-" after "--". */
+	/* Options were taken or refused already; a label may begin with "-" after "--". */
 	optind = 0;
 	while (getopt_long_only(argc, *argv, "", none, NULL) != -1)
 		return -misused(command, "it takes no such option");
 	argc -= optind;
 	*argv += optind;
 	if (argc < least)
-		return -misused(command, "it needs more arguments than these %d", argc);
+		return misses_arguments(command, argc, least);
 	if (argc > most)
 		return -misused(command, "\"%s\" is one argument too many", (*argv)[most]);
 	return argc;
@@ -138,9 +183,92 @@ static int run_help(int argc, char **argv)
 	return 0;
 }
 
-static int run_command(const struct options *options, int argc, char **argv)
+static void take_global_option(int option, struct options *options, const char **netns)
+{
+	if (option == NETNS)
+		*netns = optarg;
+	else if (option == BPFFS)
+		options->bpffs = optarg;
+	else if (option == JSON)
+		options->json = true;
+}
+
+/*
+ * All that may stand after a command: global options, and its own, as its `arguments` show them,
+ * "[--label LABEL]" or "[--all]". The table ends with an empty option and points into `names`.
+ */
+static void list_options(const struct command *command, char names[LONGEST_ARGUMENTS],
+	struct option list[MOST_OPTIONS])
+{
+	size_t count = 0;
+	char *name;
+
+	for (const struct option *option = global_options; option->val < HELP; option++)
+		list[count++] = *option;
+	snprintf(names, LONGEST_ARGUMENTS, "%s", command->arguments);
+	for (name = names; (name = strstr(name, "[--")) && count < MOST_OPTIONS - 1;) {
+		char *end = strpbrk(name += strlen("[--"), " ]");
+
+		if (!end)
+			break;
+		list[count++] = (struct option){
+			name, *end == ' ' ? required_argument : no_argument, NULL, OF_COMMAND};
+		*end = '\0';
+		name = end + 1;
+	}
+	list[count] = (struct option){};
+}
+
+/* Why getopt_long_only() refused a word; it returned ':' or '?'. */
+static const char *option_error(int returned)
+{
+	if (returned == ':')
+		return "it needs a value";
+	return optopt ? "it takes no value" : "no such option";
+}
+
+/*
+ * Takes the global options out of a command's words, wherever they stand before "--", and refuses
+ * what is no option of it. What is left goes to *ret, the caller's to free: the command, its own
+ * options, "--", and its arguments.
+ */
+static int take_options(const struct command *command, struct options *options, const char **netns,
+	int argc, char **argv, int *ret_count, char ***ret)
+{
+	static char end_of_options[] = "--";
+	char names[LONGEST_ARGUMENTS];
+	struct option list[MOST_OPTIONS];
+	char **words = calloc((size_t)argc + 2, sizeof(*words));
+	int option, count = 0;
+
+	*ret = words;
+	if (!words)
+		return fail(-ENOMEM, "cannot read the options: %m");
+	list_options(command, names, list);
+	words[count++] = argv[0];
+	optind = 0;
+	while ((option = getopt_long_only(argc, argv, ":", list, NULL)) != -1) {
+		if (option == ':' || option == '?')
+			return misused(
+				command, "\"%s\": %s", argv[optind - 1], option_error(option));
+		take_global_option(option, options, netns);
+		if (option == OF_COMMAND && optarg && optarg == argv[optind - 1])
+			words[count++] = argv[optind - 2]; /* --label LABEL, not --label=LABEL */
+		if (option == OF_COMMAND)
+			words[count++] = argv[optind - 1];
+	}
+	words[count++] = end_of_options;
+	while (optind < argc)
+		words[count++] = argv[optind++];
+	*ret_count = count;
+	return 0;
+}
+
+static int run_command(struct options *options, const char *netns, int argc, char **argv)
 {
 	const struct command *command = find_command(argv[0]);
+	_cleanup_(freep) char **words = NULL;
+	int count, r;
 
 	if (strcmp(argv[0], "help") == 0)
 		return run_help(argc, argv);
@@ -153,7 +281,10 @@ static int run_command(const struct options *options, int argc, char **argv)
 		print_help(command);
 		return 0;
 	}
-	return command->run(options, argc, argv);
+	r = take_options(command, options, &netns, argc, argv, &count, &words);
+	if (r == 0 && netns)
+		r = enter_netns(netns);
+	return r == 0 ? command->run(options, count, words) : r;
 }
 
 /* The exit code, for a result; what can't be written is a failure, too. */
@@ -168,30 +299,13 @@ static int finish(int r)
 
 int main(int argc, char **argv)
 {
-	enum { NETNS = 1, BPFFS, JSON, HELP, VERSION };
-	static const struct option long_options[] = {
-		{"netns", required_argument, NULL, NETNS},
-		{"bpffs", required_argument, NULL, BPFFS},
-		{"json", no_argument, NULL, JSON},
-		{"help", no_argument, NULL, HELP},
-		{"version", no_argument, NULL, VERSION},
-		{},
-	};
 	struct options options = {};
 	const char *netns = NULL;
 	int option;
 
-	while ((option = getopt_long_only(argc, argv, "+h", long_options, NULL)) != -1) {
+	opterr = 0; /* what is wrong is said here, in one manner */
+	while ((option = getopt_long_only(argc, argv, "+:h", global_options, NULL)) != -1) {
 		switch (option) {
-		case NETNS:
-			netns = optarg;
-			break;
-		case BPFFS:
-			options.bpffs = optarg;
-			break;
-		case JSON:
-			options.json = true;
-			break;
 		case HELP:
 		case 'h':
 			print_usage(stdout);
@@ -199,17 +313,18 @@ int main(int argc, char **argv)
 		case VERSION:
 			puts("isomctl " ISOMER_VERSION);
 			return finish(0);
-		default:
-			fputs("See isomctl --help\n", stderr);
+		case ':':
+		case '?':
+			fprintf(stderr, "isomctl: \"%s\": %s: see isomctl --help\n",
+				argv[optind - 1], option_error(option));
 			return MISUSED;
+		default:
+			take_global_option(option, &options, &netns);
 		}
 	}
 	if (optind == argc) {
 		print_usage(stderr);
 		return MISUSED;
 	}
-	if (netns && enter_netns(netns) < 0)
-		return EXIT_FAILURE;
-
-	return finish(run_command(&options, argc - optind, argv + optind));
+	return finish(run_command(&options, netns, argc - optind, argv + optind));
 }

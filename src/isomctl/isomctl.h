@@ -12,7 +12,7 @@
 #define MISUSED                                                                                    \
 	2 /* what a command returns, and the exit status, if it can't understand its words */
 
-/* The options before the command. */
+/* The options that every command takes, before it or among its own words. */
 struct options {
 	const char *bpffs; /* NULL: the default one */
 	bool json;
@@ -20,11 +20,14 @@ struct options {
 
 struct command {
 	const char *name;
-	const char *arguments; /* "LABEL PROTOCOL PREFIX PORT" */
+	const char *arguments; /* "[--label LABEL] [--all] FILE": also tells which options it has */
 	const char *summary;   /* one line, for the list of commands */
 	const char *help;      /* what it does, and examples */
 
-	/* Returns 0, MISUSED, or a negative errno; it has said why. argv[0] is the command. */
+	/*
+	 * Returns 0, MISUSED, or a negative errno; it has said why. argv[0] is the command; its own
+	 * options come next, and are known to be right, then "--" and the arguments.
+	 */
 	int (*run)(const struct options *options, int argc, char **argv);
 };
 

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "../bindings.h"
 #include "../cleanup.h"
@@ -64,11 +63,11 @@ static int run_version(const struct options *options, int argc, char **argv)
 		printf("isomctl %s, ABI %d\n", ISOMER_VERSION, DISPATCHER_ABI);
 		fflush(stdout); /* before an error on stderr */
 	}
-	r = geteuid() == 0 ? dispatcher_open(options->bpffs, false, MISSING_IS_QUIET, &d) : -EACCES;
+	r = dispatcher_open(options->bpffs, false, MISSING_IS_QUIET, &d);
 	if (r == 0)
 		r = dispatcher_program_id(d, &program);
 	if (r == -EACCES || r == -EPERM)
-		fputs("(cannot tell which dispatcher is loaded: that takes root)\n", stderr);
+		notice("so which dispatcher is loaded, if any, can't be told: that takes root");
 	else if (r < 0 && r != -ENOENT)
 		return r;
 
