@@ -169,7 +169,7 @@ unstartable() {
 @test "not for a unit that never starts because one that it requires fails" {
 	unit requirement.service <<<$'[Service]\nType=oneshot\nExecStart=/bin/false'
 	unstartable requiring 127.1.10.0/24 8011 Requires=requirement.service After=requirement.service
-	! systemctl start requiring 2>/dev/null
+	! systemctl start requiring 2>/dev/null || fail "it started"
 	assert_inactive requiring
 	assert_answer wildcard tcp 127.1.10.1 80
 }
