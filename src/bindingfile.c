@@ -21,7 +21,7 @@
 #include "say.h"
 
 #define ENTRY_FLAGS (JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK | JSON_DECODE_ANY)
-#define REPORT_EACH 1024     /* entries */
+#define REPORT_EACH 1024      /* entries */
 #define LONG        (1 << 20) /* bytes; below it a second thread gains nothing */
 
 #define EXPECTED                                                                                   \

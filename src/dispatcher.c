@@ -24,6 +24,8 @@
 
 #define PIN_MODE       0640
 #define DIRECTORY_MODE 0750
+#define PROGRAM_NAME   "isomer_dispatch"
+#define MOST_PROGRAMS  64  /* as many as the kernel attaches to a network namespace */
 #define LEAST_CAPACITY 256 /* entries a table is made with: a few KiB */
 
 /* The names of the maps in the program, which are those of their pins but for the gate's. */
@@ -367,10 +369,23 @@ static char *parent_path(const char *state)
 	return strndup(state, (size_t)(strrchr(state, '/') - state));
 }
 
+/* Also where somebody who reads has the link open, from here on nothing is dispatched. */
+static void detach(const char *state)
+{
+	_cleanup_(freep) char *path = path_join(state, "link");
+	_cleanup_(closep) int link = path ? bpf_obj_get(path) : -ENOMEM;
+
+	if (link >= 0)
+		bpf_link_detach(link); /* one whose network namespace is gone is detached */
+}
+
 static int remove_state(const char *state)
 {
 	_cleanup_(freep) char *parent = parent_path(state);
-	int r = unpin(state, "link"); /* first: from here on nothing is dispatched */
+	int r;
+
+	detach(state);
+	r = unpin(state, "link");
 
 	if (r == 0)
 		r = remove_generations_but(state, 0);
@@ -445,7 +460,10 @@ static int find_bpffs(const char *bpffs, bool may_mount, const char **ret)
 			return -ENOENT;
 		if (mount("bpf", path, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755") < 0)
 			return fail(-errno, "cannot mount a BPF file system on %s: %m", path);
-		notice("mounted a BPF file system on %s", path);
+		notice("mounted a BPF file system on %s, in this mount namespace: whoever has "
+		       "another one ('ip netns exec' makes one each time) doesn't see it: use "
+		       "'isomctl --netns PATH' then",
+			path);
 	}
 	*ret = path;
 	return 0;
@@ -565,6 +583,29 @@ static void remove_dead_neighbours(const char *state)
  * A dispatcher as the tools see it.
  */
 
+/* Is a dispatcher attached here whose state is elsewhere? Two of them would both have their say. */
+static int check_no_other(int netns_fd, const char *state)
+{
+	uint32_t ids[MOST_PROGRAMS], count = MOST_PROGRAMS;
+
+	if (bpf_prog_query(netns_fd, BPF_SK_LOOKUP, 0, NULL, ids, &count) < 0)
+		return 0; /* what can't be asked need not be so */
+	for (uint32_t i = 0; i < count; i++) {
+		_cleanup_(closep) int program = bpf_prog_get_fd_by_id(ids[i]);
+		struct bpf_prog_info info = {};
+		uint32_t size = sizeof(info);
+
+		if (program >= 0 && bpf_obj_get_info_by_fd(program, &info, &size) == 0 &&
+			strncmp(info.name, PROGRAM_NAME, sizeof(info.name)) == 0)
+			return fail(-EEXIST,
+				"this network namespace has a dispatcher (program %u), whose state "
+				"isn't %s: it was loaded with another --bpffs, or where another BPF "
+				"file system is mounted: unload it there",
+				ids[i], state);
+	}
+	return 0;
+}
+
 int dispatcher_load(const char *bpffs, bool *ret_loaded)
 {
 	_cleanup_(closep) int locked = -EBADF, netns_fd = -EBADF, link = -EBADF;
@@ -607,6 +648,8 @@ int dispatcher_load(const char *bpffs, bool *ret_loaded)
 	netns_fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	if (netns_fd < 0)
 		r = fail(-errno, "cannot open the network namespace: %m");
+	else if ((r = check_no_other(netns_fd, path)) < 0)
+		; /* said */
 	else if ((link = bpf_link_create(g.program, netns_fd, BPF_SK_LOOKUP, NULL)) < 0)
 		r = fail(-errno, "cannot attach the dispatcher to the network namespace: %m");
 	else
@@ -741,7 +784,7 @@ int dispatcher_open(
 	if (r == -ENOENT && missing == MISSING_IS_ERROR)
 		return fail(r,
 			"no dispatcher is loaded in this network namespace: run "
-			"'isomctl load', or 'systemctl start isomer'");
+			"'isomctl load', or 'systemctl restart isomer'");
 	if (r < 0)
 		return r;
 	*ret = take_pointer(d);

@@ -53,7 +53,6 @@ refuses_all() {
 		status -x	no such option
 		bindings --none
 		bindings --label
-		bind --json foo tcp 127.0.0.1 80
 	END
 }
 

@@ -134,6 +134,9 @@ json_bindings() {
 	isomctl --bpffs "$BATS_TEST_TMPDIR/bpf" bind foo tcp 127.0.0.1 80
 	[[ $(isomctl --bpffs "$BATS_TEST_TMPDIR/bpf" bindings) == *foo* ]]
 	refuses 1 "isomctl load" isomctl bindings
+	# Two would both have their say.
+	refuses 1 "this network namespace has a dispatcher" isomctl load
+	nothing_left /sys/fs/bpf
 	isomctl --bpffs "$BATS_TEST_TMPDIR/bpf" unload
 	nothing_left "$BATS_TEST_TMPDIR/bpf"
 }
