@@ -93,7 +93,9 @@ static char peek(struct document *document)
 	while (document->position < document->length &&
 		is_blank(document->text[document->position]))
 		document->position++;
-	return document->position < document->length ? document->text[document->position] : '\0';
+	if (document->position == document->length)
+		return '\0';
+	return document->text[document->position];
 }
 
 static int expect(struct document *document, char wanted)

@@ -357,7 +357,7 @@ static int change_range(struct dispatcher *d, const struct bound *wanted)
 	const struct step step = {
 		wanted->key, claim_find(&d->now, &wanted->key), wanted->destination};
 	destination_id last, next;
-	struct conflict conflict;
+	struct conflict conflict = {};
 	size_t claim_count, count = 0;
 	int r = truth_read(d, CLAIMS, &claims, &claim_count);
 
@@ -818,7 +818,7 @@ static size_t drop_repeated(struct bound *list, size_t count)
 
 static int check_list(const struct dispatcher *d, const struct bound *list, size_t count)
 {
-	struct conflict conflict;
+	struct conflict conflict = {};
 	int r = bound_find_conflict(list, count, &conflict);
 
 	if (r < 0)

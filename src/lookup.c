@@ -172,7 +172,7 @@ static __u64 *length_word(struct generation *g, const struct place *place, uint6
 
 static uint32_t *bindings_of_port(struct generation *g, const struct place *place)
 {
-	return &g->port_uses[place->protocol * PORTS + place->port].bindings;
+	return &g->port_uses[(size_t)place->protocol * PORTS + place->port].bindings;
 }
 
 /* Counts an entry that stands in the tables, then lets the program look for it. */

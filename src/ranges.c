@@ -108,7 +108,7 @@ static uint16_t class_in_gate(const struct generation *g, uint8_t protocol, uint
 
 void ranges_count(struct generation *g, const struct selector *range, int difference)
 {
-	struct port_uses *uses = &g->port_uses[range->protocol * PORTS];
+	struct port_uses *uses = &g->port_uses[(size_t)range->protocol * PORTS];
 
 	uses[range->ports.low].cuts += (uint32_t)difference;
 	if (range->ports.high < PORTS - 1)
@@ -363,7 +363,7 @@ int ranges_plan_alone(
 	const struct generation *g, const struct bound *range, struct plan *plan, bool *ret_planned)
 {
 	struct selector selector = selector_of_key(&range->key);
-	const struct port_uses *uses = &g->port_uses[selector.protocol * PORTS];
+	const struct port_uses *uses = &g->port_uses[(size_t)selector.protocol * PORTS];
 	const struct ports *ports = &selector.ports;
 	int r = 0;
 

@@ -322,16 +322,14 @@ int steps_between(const struct bound *last, size_t last_count, const struct boun
 		int order = i == last_count ? 1
 			: j == next_count   ? -1
 					    : key_compare(&last[i].key, &next[j].key);
-		const struct bound *was = order <= 0 ? &last[i++] : NULL;
-		const struct bound *will_be = order >= 0 ? &next[j++] : NULL;
+		struct step step = {order <= 0 ? last[i].key : next[j].key,
+			order <= 0 ? last[i].destination : NOWHERE,
+			order >= 0 ? next[j].destination : NOWHERE};
 
-		if (was && will_be && was->destination == will_be->destination)
-			continue;
-		steps[count++] = (struct step){
-			was ? was->key : will_be->key,
-			was ? was->destination : NOWHERE,
-			will_be ? will_be->destination : NOWHERE,
-		};
+		i += order <= 0;
+		j += order >= 0;
+		if (step.last != step.next)
+			steps[count++] = step;
 	}
 	*ret = steps;
 	*ret_count = count;

@@ -20,7 +20,7 @@ static int list_files(struct sd_bus *manager, const char *object, char ***ret)
 	r = manager_get_string(manager, object, UNIT_INTERFACE, "FragmentPath", &fragment);
 	if (r == 0)
 		r = manager_get_strings(manager, object, UNIT_INTERFACE, "DropInPaths", &drop_ins);
-	if (r < 0)
+	if (r < 0 || !drop_ins)
 		return r;
 	while (drop_ins[count])
 		count++;
@@ -89,7 +89,7 @@ static int read_section_of_service(struct unit *socket, const char *service)
 	if (r == 0)
 		r = manager_get_strings(
 			socket->manager, object, UNIT_INTERFACE, "TriggeredBy", &triggered_by);
-	if (r < 0)
+	if (r < 0 || !triggered_by)
 		return r;
 	socket->has_siblings = triggered_by[0] && triggered_by[1];
 	section_free(&socket->section);

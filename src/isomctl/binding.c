@@ -266,7 +266,7 @@ static int run_bindings(const struct options *options, int argc, char **argv)
 {
 	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
 	_cleanup_(freep) struct bound *list = NULL;
-	struct filter filter;
+	struct filter filter = {};
 	size_t count;
 	int r = take_filter(argc, argv, &filter);
 

@@ -268,7 +268,7 @@ static int run_command(struct options *options, const char *netns, int argc, cha
 {
 	const struct command *command = find_command(argv[0]);
 	_cleanup_(freep) char **words = NULL;
-	int count, r;
+	int count = 0, r;
 
 	if (strcmp(argv[0], "help") == 0)
 		return run_help(argc, argv);

@@ -206,6 +206,7 @@ print(json.dumps({"bindings": [{"label": f"label {i}", "prefix": "127.0.0.1", "p
 
 @test "a progress bar shows on a terminal when it takes long, and nowhere else" {
 	many 30000 > "$BATS_TEST_TMPDIR/long.json"
+	# shellcheck disable=SC2016 # expanded by the shell in there
 	slowly() { in_ns sh -c 'sleep 1.1; cat "$1"' sh "$BATS_TEST_TMPDIR/long.json" | "$@"; }
 	slowly isomctl load-bindings - 2>&1 | grep -q '%' && fail "a bar in a pipe"
 	slowly isomctl load-bindings - >/dev/null 2>"$BATS_TEST_TMPDIR/errors"
