@@ -28,11 +28,14 @@
 /* From this version on, PID 1 hands a socket unit's commands its sockets. */
 #define SYSTEMD_PASSES_SOCKETS 256
 
+#define SERVICE_SIZE (UNIT_NAME_SIZE + sizeof("@%i.service"))
+
 /* A drop-in to be written. */
 struct dropin {
 	const char *owner;   /* the unit, or prefix of units, in whose directory it goes */
 	const char *section; /* the file that has the section */
 	const struct unitpath_dropin *read_before; /* the last that ours must be read after */
+	char service[SERVICE_SIZE]; /* whose section it is, where it only names the socket */
 	bool is_socket;
 	bool has_reload;
 	bool has_foreign_root; /* the hooks would run where isomer-helper isn't */
@@ -41,6 +44,7 @@ struct dropin {
 /* A socket unit that a service with a section has in its Sockets=. */
 struct served {
 	char socket[UNIT_NAME_SIZE]; /* its own name */
+	char service[SERVICE_SIZE];  /* "foo.service", or for all instances "foo@%i.service" */
 	const char *section;
 };
 
@@ -253,6 +257,9 @@ static void write_dropin(const struct generator *generator, const struct dropin 
 		"%s=isomer@%%n.service\n"
 		"After=isomer@%%n.service\n",
 		dropin->has_foreign_root ? "Requires" : "Wants");
+	if (*dropin->service) /* as with any dependency, systemd loads it, and knows of its Sockets=
+			       */
+		fprintf(file, "Before=%s\n", dropin->service);
 	if (dropin->is_socket)
 		write_socket(file, generator->systemd_passes_sockets);
 	else if (!dropin->has_foreign_root) /* isomer@UNIT.service fails and says why */
@@ -351,6 +358,8 @@ static int add_served_socket(
 		r = unit_name_parse(text, &name, &reason);
 	if (r == 0 && strcmp(name.suffix, "socket") != 0)
 		r = refuse(&reason, "\"%s\" is not a socket unit", text);
+	if (r == 0 && unit_name_is_template(&service->name) && !unit_name_is_template(&name))
+		return 0; /* which instance's section would it be? */
 	if (r == -EINVAL) {
 		warn("%s: %s in Sockets= is skipped: %s", service->name.full, word, reason.text);
 		return 0;
@@ -361,6 +370,11 @@ static int add_served_socket(
 		return r;
 	unitpath_resolve(&generator->unitpath, &name, &own_name, &file);
 	strcpy(served.socket, own_name.full);
+	if (unit_name_is_template(&service->name))
+		snprintf(served.service, sizeof(served.service), "%s@%%i.service",
+			service->name.prefix);
+	else
+		strcpy(served.service, service->name.full);
 	return append(generator->served, generator->served_count, served);
 }
 
@@ -376,12 +390,18 @@ static int add_served_sockets(struct generator *generator, const struct unit *se
 	return r;
 }
 
-static const char *section_for_served(const struct generator *generator, const char *socket)
+/* Takes the section of the first service that names the socket unit. */
+static void use_serving_section(
+	const struct generator *generator, const char *socket, struct dropin *dropin)
 {
-	for (size_t i = 0; i < generator->served_count; i++)
-		if (strcmp(generator->served[i].socket, socket) == 0)
-			return generator->served[i].section;
-	return NULL;
+	for (size_t i = 0; i < generator->served_count && !dropin->section; i++) {
+		const struct served *served = &generator->served[i];
+
+		if (strcmp(served->socket, socket) != 0)
+			continue;
+		dropin->section = served->section;
+		strcpy(dropin->service, served->service);
+	}
 }
 
 static bool has_foreign_root(const struct unit *service)
@@ -430,7 +450,8 @@ static int decide_socket(struct generator *generator, const char *owner, const s
 
 		if (r < 0)
 			return r;
-		dropin.section = service.section ?: section_for_served(generator, unit->name.full);
+		dropin.section = service.section;
+		use_serving_section(generator, unit->name.full, &dropin);
 	}
 	return dropin.section ? append(generator->dropins, generator->dropin_count, dropin) : 0;
 }

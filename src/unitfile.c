@@ -265,6 +265,16 @@ void unit_name_copy(const struct unit_name *name, struct unit_name *ret)
 	ret->instance = name->instance ? ret->instance_text : NULL;
 }
 
+bool unit_name_is_template(const struct unit_name *name)
+{
+	return name->instance && !*name->instance;
+}
+
+bool unit_name_is_instance(const struct unit_name *name)
+{
+	return name->instance && *name->instance;
+}
+
 /* Specifiers */
 
 /* Undoes systemd-escape(1): a dash was a slash, \x2d a byte. */

@@ -60,6 +60,9 @@ bool unit_name_build(
 /* For assignment won't do: a name points into itself. */
 void unit_name_copy(const struct unit_name *name, struct unit_name *ret);
 
+bool unit_name_is_template(const struct unit_name *name); /* foo@.service */
+bool unit_name_is_instance(const struct unit_name *name); /* foo@bar.service */
+
 /*
  * Replaces %n %N %p %i %I %j %J %H %% as systemd.unit(5) says. Another one, or a lone % at the
  * end, is refused. Returns 0 and the text in *ret, to be freed by the caller, -EINVAL with the

@@ -377,22 +377,13 @@ static const struct unitpath_file *find_file(const struct unitpath *unitpath, co
 		file_compare_name);
 }
 
-static bool is_instance(const struct unit_name *unit)
-{
-	return unit->instance && *unit->instance;
-}
-
-static bool is_template(const struct unit_name *unit)
-{
-	return unit->instance && !*unit->instance;
-}
-
 static const struct unitpath_file *find_template(
 	const struct unitpath *unitpath, const struct unit_name *unit)
 {
 	struct unit_name template;
 
-	if (!is_instance(unit) || !unit_name_build(unit->prefix, "", unit->suffix, &template))
+	if (!unit_name_is_instance(unit) ||
+		!unit_name_build(unit->prefix, "", unit->suffix, &template))
 		return NULL;
 	return find_file(unitpath, template.full);
 }
@@ -406,7 +397,7 @@ static bool follow_alias(
 
 	if (unit_name_parse(alias->target, &target, &reason) < 0)
 		return false;
-	if (is_template(&target) && is_instance(unit))
+	if (unit_name_is_template(&target) && unit_name_is_instance(unit))
 		return unit_name_build(target.prefix, unit->instance, target.suffix, ret);
 	unit_name_copy(&target, ret);
 	return true;
@@ -522,14 +513,14 @@ static void collect(struct candidates *candidates, const struct unit_name *unit)
 	char prefix[UNIT_NAME_SIZE];
 
 	collect_from(candidates, unit->full);
-	if (is_instance(unit))
+	if (unit_name_is_instance(unit))
 		collect_named(candidates, unit->prefix, "", unit->suffix);
 	strcpy(prefix, unit->prefix);
 	while (unitpath_cut_prefix(prefix))
 		collect_named(candidates, prefix, NULL, unit->suffix);
 	strcpy(prefix, unit->prefix);
 	while (unit->instance && unitpath_cut_prefix(prefix)) {
-		if (is_instance(unit))
+		if (unit_name_is_instance(unit))
 			collect_named(candidates, prefix, unit->instance, unit->suffix);
 		collect_named(candidates, prefix, "", unit->suffix);
 	}
@@ -546,7 +537,7 @@ static void collect_for_aliases(struct candidates *candidates, const struct unit
 
 		if (unit_name_parse(file->name, &alias, &reason) < 0)
 			continue;
-		if (is_template(&alias) && is_instance(unit)) {
+		if (unit_name_is_template(&alias) && unit_name_is_instance(unit)) {
 			if (!unit_name_build(alias.prefix, unit->instance, alias.suffix, &built))
 				continue;
 			unit_name_copy(&built, &alias);

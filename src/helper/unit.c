@@ -112,6 +112,22 @@ static int read_inherited_section(struct unit *socket)
 	return r;
 }
 
+/*
+ * systemd forgets at daemon-reload (252) which socket unit started an instance that runs on. It
+ * names them NUMBER-ADDRESSES, all are instances of the template named as the socket unit is.
+ */
+static bool is_named_for_connection(const struct unit *service)
+{
+	size_t digits = strspn(service->name.instance, "0123456789");
+	_cleanup_(freep) char *object = NULL;
+	struct unit_name socket;
+
+	return digits > 0 && service->name.instance[digits] == '-' &&
+		unit_name_build(service->name.prefix, NULL, "socket", &socket) &&
+		manager_find_unit(service->manager, socket.full, &object) == 0 &&
+		accepts(service->manager, object);
+}
+
 /* Was the service started by a socket unit with Accept=yes? Then it has no listening socket. */
 static int note_accepted_connection(struct unit *service)
 {
@@ -129,6 +145,8 @@ static int note_accepted_connection(struct unit *service)
 		if (r == 0 && accepts(service->manager, object))
 			service->serves_one_connection = true;
 	}
+	if (r == 0 && !triggers[0])
+		service->serves_one_connection = is_named_for_connection(service);
 	return r;
 }
 

@@ -38,6 +38,7 @@ setup() { systemctl start isomer direct held.socket; }
 teardown() {
 	in_container rm -rf /etc/systemd/system/{direct,held}.service.d
 	systemctl stop --quiet held.socket held.service direct
+	systemctl reset-failed # held.service answers before its start is done, and may be stopped then
 	systemctl daemon-reload
 }
 

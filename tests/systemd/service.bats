@@ -25,7 +25,6 @@ service() {
 	systemctl daemon-reload
 }
 
-
 @test "Type=notify: the first connection after the start is answered" {
 	service notify Type=notify "ExecStart=$server --name notify --delay-ms 300 --notify tcp:127.0.0.1:8001" <<-END
 		Bind=tcp 127.0.1.0/24 80
@@ -208,6 +207,42 @@ service() {
 		Bind=tcp 127.0.23.0/24 80
 	END
 	assert_start_fails secluded 'in another network namespace' PrivateNetwork=
+}
+
+# own_root NAME [LINE...]: a service whose commands run in a root directory of their own; stdin is its section.
+own_root() {
+	in_container mkdir -p /srv/root/usr
+	in_container ln -sfn usr/lib /srv/root/lib
+	in_container ln -sfn usr/lib64 /srv/root/lib64
+	service "$1" RootDirectory=/srv/root BindReadOnlyPaths=/usr MountAPIVFS=yes Type=notify \
+		"ExecStart=$server --name $1 --notify tcp:127.0.0.1:8026" "${@:2}"
+}
+
+@test "RootDirectory=: the start fails, and the journal has the remedy" {
+	own_root rooted <<<'Bind=tcp 127.0.26.0/24 80'
+	run systemctl start rooted
+	[[ $status != 0 ]]
+	assert_inactive rooted
+	assert_journal isomer@rooted.service.service 'rooted.service has RootDirectory=/srv/root' RootDirectoryStartOnly=yes
+	assert_refused tcp 127.0.26.1 80
+	[[ $(isomctl bindings --json) != *127.0.26.0* ]]
+}
+
+@test "RootDirectory= and Required=no: the service starts without Isomer" {
+	own_root optional <<<$'Bind=tcp 127.0.27.0/24 80\nRequired=no'
+	systemctl start optional
+	assert_journal isomer@optional.service.service 'optional.service has RootDirectory=/srv/root' 'goes on without Isomer'
+	assert_answer optional tcp 127.0.0.1 8026
+	assert_refused tcp 127.0.27.1 80
+	systemctl stop optional
+}
+
+@test "RootDirectory= and RootDirectoryStartOnly=yes" {
+	own_root start-only RootDirectoryStartOnly=yes <<<'Bind=tcp 127.0.28.0/24 80'
+	systemctl start start-only
+	assert_answer start-only tcp 127.0.28.1 80
+	systemctl stop start-only
+	assert_refused tcp 127.0.28.1 80
 }
 
 @test "what is bound to a label without any socket is warned of" {

@@ -40,17 +40,14 @@ service() {
 	service web <<<'Bind=tcp 127.2.1.0/24 80'
 	systemctl daemon-reload
 	systemctl start web.socket
-	assert_inactive web.service
-	assert_answer web tcp 127.2.1.1 80
-	assert_active web.service
-
-	for _ in 1 2 3; do
-		systemctl stop web.service 2>/dev/null
+	for _ in 1 2 3 4; do
 		assert_inactive web.service
-		assert_answer web tcp 127.2.1.2 80
+		assert_answer web tcp 127.2.1.1 80
+		wait_until systemctl --quiet is-active web.service # it answers before its start is done
+		systemctl stop web.service 2>/dev/null
 	done
 
-	systemctl stop web.socket web.service
+	systemctl stop web.socket
 	assert_refused tcp 127.2.1.1 80
 }
 
@@ -259,12 +256,56 @@ flags() { probe tcp "$1" 80 | cut -d' ' -f4; }
 	[[ $(isomctl status mixed) == *127.0.0.1:8021* ]]
 }
 
+@test "a socket unit that activates a service without a section, and that one with a section names in Sockets=" {
+	socket lent ListenStream=127.0.0.1:8025 </dev/null
+	service lent </dev/null
+	service borrower Sockets=lent.socket <<<'Bind=tcp 127.2.25.0/24 80'
+	systemctl daemon-reload
+	systemctl start lent.socket
+	[[ $(isomctl bindings --label borrower) == *127.2.25.0/24*lent.socket* ]]
+	[[ $(isomctl status borrower) == *127.0.0.1:8025*lent.socket* ]]
+	systemctl start borrower.service
+	assert_answer borrower tcp 127.2.25.1 80
+	systemctl stop borrower.service lent.socket
+	[[ $(isomctl bindings --json) != *127.2.25.0* ]]
+}
+
+# How it was started is the instance's own affair for as long as it runs.
+@test "Accept=yes: an instance that runs on, a daemon-reload and a reload of isomer.service" {
+	local instance command
+	unit lasting.socket <<<$'[Socket]\nListenStream=127.0.0.1:8026\nAccept=yes'
+	unit lasting@.service <<-'END'
+		[Service]
+		ExecStart=/bin/sh -c 'echo hello; exec sleep infinity'
+		StandardOutput=socket
+		[Isomer]
+		Label=lasting
+		Bind=tcp 127.2.26.0/24 13
+	END
+	systemctl daemon-reload
+	systemctl start lasting.socket
+	[[ $(probe tcp 127.2.26.1 13) == hello ]]
+	instance=$(systemctl list-units --plain --no-legend 'lasting@*.service' | cut -d' ' -f1)
+	[[ $instance == lasting@*.service ]]
+	for command in 'reload isomer' daemon-reload 'reload isomer' daemon-reexec 'restart isomer'; do
+		# shellcheck disable=SC2086 # two words
+		systemctl $command
+		wait_until systemctl --quiet is-active isomer
+		systemctl show --property=TriggeredBy "$instance"
+		[[ $(journal isomer) != *"$instance"* ]] || fail "after $command: $(journal isomer)"
+		[[ $(isomctl bindings) != *"$instance"* ]] || fail "after $command: $(isomctl bindings)"
+		[[ $(probe tcp 127.2.26.1 13) == hello ]]
+	done
+	systemctl stop lasting.socket 'lasting@*.service'
+}
+
 @test "the socket unit is stopped, and its service runs on" {
 	socket leaving ListenStream=127.0.0.1:8023 </dev/null
 	service leaving <<<'Bind=tcp 127.2.23.0/24 80'
 	systemctl daemon-reload
 	systemctl start leaving.socket
 	assert_answer leaving tcp 127.2.23.1 80
+	wait_until systemctl --quiet is-active leaving.service
 	systemctl stop leaving.socket
 	assert_active leaving.service
 	assert_answer leaving tcp 127.2.23.2 80

@@ -409,11 +409,15 @@ reloads() { grep -q ^ExecReload= out/foo.service.d/*isomer.conf; }
 	service usr/few@.service Sockets=other@%i-few.socket
 	put etc/few@a.service.d/x.conf [Isomer]
 	service usr/plain.service Sockets=own.socket
+	service usr/plain@.service Sockets=own.socket [Isomer]
 	ln -s e.socket usr/f.socket
 	put etc/f.socket.d/x.conf [Socket] Backlog=1
 	generate
-	written {foo,many@,few@a}.service.d/50-isomer.conf {a,b,e,f,other@,other@a-few}.socket.d/50-isomer.conf
+	written {foo,many@,few@a,plain@}.service.d/50-isomer.conf {a,b,e,f,other@,other@a-few}.socket.d/50-isomer.conf
 	grep -qx "# .*, from $PWD/usr/foo.service" out/a.socket.d/50-isomer.conf
+	grep -qx Before=foo.service out/a.socket.d/50-isomer.conf
+	grep -qx Before=many@%i.service out/other@.socket.d/50-isomer.conf
+	grep -qx Before=few@a.service out/other@a-few.socket.d/50-isomer.conf
 	says "foo.service: foo.service in Sockets="
 	says "foo.service: %x.socket in Sockets="
 }
