@@ -164,7 +164,7 @@ static int take_options(int argc, char ***argv, bool *ret_dry_run)
 	*argv += optind;
 	if (argc - optind != 1)
 		return misused(&load_bindings_command,
-			argc == optind ? "it needs a FILE" : "it takes one FILE");
+			argc == optind ? "it needs FILE" : "it takes one FILE");
 	return 0;
 }
 

@@ -188,7 +188,7 @@ print(*{tuple(i for i, c in enumerate(l) if c != " " and l[max(i - 2, 0):i].stri
 	[[ $(sort <<< "$commands" | paste -sd' ') == \
 		"bind bindings load load-bindings register register-pid status unbind unload unregister upgrade version" ]]
 	for command in $commands; do
-		[[ $(isomctl "$command" --help) == "Usage: isomctl "*" $command "*Example*"isomctl "*"$command"* ]] || fail "$command"
+		[[ $(isomctl "$command" --help) == "Usage: isomctl "*" $command"[$' \n']*Example*"isomctl "*"$command"* ]] || fail "$command"
 		diff <(isomctl help "$command") <(isomctl "$command" -h)
 	done
 	diff <(isomctl help) <(isomctl --help)
