@@ -148,7 +148,10 @@ deps: ## install the Debian packages that are missing
 
 # --- Testing and keeping tidy -------------------------------------------------------------------------------------
 
-check: tests ## run all tests, or those named by TESTS="FILE..." (root)
+# Two makes, for what the first one installs decides how the second one compiles.
+check: ## install what is missing, build, and run all tests, or those named by TESTS="FILE..." (root)
+	@$(MAKE) --no-print-directory -s deps
+	@$(MAKE) --no-print-directory tests
 	BUILD=$(abspath $(BUILD)) tests/run $(TESTS)
 
 # For user spaces whose libc is older, a build that brings its own: tests/lib/boot-container tells more.
@@ -157,7 +160,6 @@ check-matrix: tests ## run all tests on other kernels with other systemds, too, 
 	@$(MAKE) --no-print-directory -s tests BUILD=$(BUILD)/portable LDFLAGS="$(PORTABLE)"
 	@BUILD=$(abspath $(BUILD)) tests/vm/matrix $(MACHINES)
 
-# Two makes, for what the first one installs decides how the second one compiles.
 demo: ## install what is missing, build, and show Isomer at work in a throw-away systemd (root)
 	@$(MAKE) --no-print-directory -s deps
 	@echo building…
