@@ -5,6 +5,7 @@
 
 load ../lib/container
 load ../lib/units
+bats_require_minimum_version 1.5.0
 
 setup_file() {
 	container_setup
@@ -75,7 +76,7 @@ restarts_of() { systemctl show --property=NRestarts --value "$1"; }
 	END
 	systemctl daemon-reload
 	start_probing tcp 127.1.2.1 80
-	systemctl restart suicidal
+	systemctl restart suicidal 2>/dev/null || true # it may crash before its start is done
 	crashed_five_times() { (($(restarts_of suicidal) >= 5)); }
 	wait_until crashed_five_times
 	stop_probing suicidal refused silent
@@ -169,7 +170,7 @@ unstartable() {
 @test "not for a unit that never starts because one that it requires fails" {
 	unit requirement.service <<<$'[Service]\nType=oneshot\nExecStart=/bin/false'
 	unstartable requiring 127.1.10.0/24 8011 Requires=requirement.service After=requirement.service
-	! systemctl start requiring 2>/dev/null || fail "it started"
+	run ! systemctl start requiring
 	assert_inactive requiring
 	assert_answer wildcard tcp 127.1.10.1 80
 }
