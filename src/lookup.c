@@ -255,8 +255,8 @@ static int entry_add(struct generation *g, const struct table_entry *entry)
 	return 0;
 }
 
-/* Stores what there is to be said of an entry that stands in the table. */
-static int entry_store(struct generation *g, const struct place *place, uint64_t what)
+/* The slot of an entry that stands in the table gets another value, or becomes a grave. */
+static int entry_store(struct generation *g, const struct place *place, uint64_t state)
 {
 	struct slot_address address = slot_address(place);
 	_cleanup_(probes_end) struct probes probes = probes_begin(g, &address);
@@ -264,8 +264,15 @@ static int entry_store(struct generation *g, const struct place *place, uint64_t
 
 	if (!slot)
 		return probes.error ?: -ENOENT;
-	slot_store(slot, what == SLOT_GRAVE ? what : (uint64_t)address.key << 32 | what);
+	slot_store(slot, state);
 	return 0;
+}
+
+static int entry_move(struct generation *g, const struct table_entry *entry)
+{
+	uint64_t key = slot_address(&entry->place).key;
+
+	return entry_store(g, &entry->place, key << 32 | entry->value);
 }
 
 static int entry_remove(struct generation *g, const struct place *place)
@@ -505,7 +512,7 @@ int plan_carry_out(struct generation *g, const struct plan *plan)
 		lookup_set_class(g, relabel->protocol, relabel->low, relabel->high, relabel->class);
 	}
 	for (size_t i = 0; i < plan->move_count && r == 0; i++)
-		r = entry_store(g, &plan->moves[i].place, plan->moves[i].value);
+		r = entry_move(g, &plan->moves[i]);
 	if (r == 0 && plan->relabel_count && plan->removal_count)
 		dispatcher_wait_for_packets();
 	for (size_t i = 0; i < plan->removal_count && r == 0; i++)

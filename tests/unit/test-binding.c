@@ -150,7 +150,7 @@ static const struct spelling ports[] = {
 	{"1-65535", "1-65535", NULL},
 	{"0080-0089", "80-89", NULL},
 	{"80-80", "80", NULL},
-	{"89-80", NULL, "\"89-80\" ends before it begins: write 80-89"},
+	{"89-80", NULL, "that ends before it begins: write 80-89"},
 	{"0-89", NULL, "not a range of ports: write LO-HI with numbers from 1 to 65535"},
 	{"0-65535", NULL, "or 0 or * for all"},
 	{"80-", NULL, "not a range of ports"},
