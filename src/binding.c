@@ -148,8 +148,9 @@ static int range_parse(const char *text, const char *dash, struct ports *ret, st
 			"or 0 or * for all",
 			text);
 	if (low > high)
-		return refuse(
-			reason, "\"%.64s\" ends before it begins: write %u-%u", text, high, low);
+		return refuse(reason,
+			"\"%.64s\" is a range of ports that ends before it begins: write %u-%u",
+			text, high, low);
 	*ret = (struct ports){(uint16_t)low, (uint16_t)high};
 	return 0;
 }
