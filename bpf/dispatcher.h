@@ -13,7 +13,7 @@
 
 #include <linux/types.h>
 
-#define DISPATCHER_ABI 2
+#define DISPATCHER_ABI 3
 
 #define MAX_DESTINATIONS 1024
 #define MAX_OWNERS       4096
@@ -156,6 +156,8 @@ struct ledger {
 	__u32 claim_count;   /* what units bound */
 	__u32 entries;       /* in `slots` */
 	__u32 graves;
+	__u32 destination_places; /* of `destinations`, none from here on was ever taken */
+	__u32 owner_places;       /* the same of `owners` */
 	__u32 length_uses[FAMILIES][PROTOCOLS][PORT_KINDS][129]; /* entries, by prefix length */
 	__u32 destination_uses[MAX_DESTINATIONS]; /* distinct bindings that lead there */
 };

@@ -15,7 +15,6 @@ static const struct {
 	const char *section;
 	const char *key;
 } hooks[] = {
-	{"Service", "ExecStartPre"},
 	{"Service", "ExecStartPost"},
 	{"Service", "ExecReload"},
 	{"Service", "ExecStopPost"},

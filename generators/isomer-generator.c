@@ -83,6 +83,7 @@ static bool is_isomers_own(const char *owner)
 
 	return unit_name_parse(owner, &unit, &reason) == 0 &&
 		(strcmp(unit.prefix, "isomer") == 0 || strcmp(unit.prefix, "isomer-") == 0 ||
+			strcmp(unit.prefix, "isomer-bind") == 0 ||
 			strcmp(unit.prefix, "isomer-metrics") == 0);
 }
 
@@ -209,7 +210,6 @@ static void write_comment(FILE *file, const char *path)
 static void write_service(FILE *file, bool has_reload)
 {
 	fputs("[Service]\n"
-	      "ExecStartPre=+" HELPER_PATH " gate %n\n"
 	      "ExecStartPost=+" HELPER_PATH " register %n\n",
 		file);
 	if (has_reload)
@@ -252,17 +252,20 @@ static void write_dropin(const struct generator *generator, const struct dropin 
 	if (open_dropin(generator, dropin->owner, &file) < 0)
 		return;
 	write_comment(file, dropin->section);
-	fprintf(file,
-		"[Unit]\n"
-		"%s=isomer@%%n.service\n"
-		"After=isomer@%%n.service\n",
-		dropin->has_foreign_root ? "Requires" : "Wants");
+	fputs("[Unit]\n"
+	      "Wants=isomer@%n.service\n"
+	      "After=isomer@%n.service\n",
+		file);
+	if (dropin->has_foreign_root) /* that one fails, and says why */
+		fputs("Requires=isomer-bind@%n.service\n"
+		      "After=isomer-bind@%n.service\n",
+			file);
 	if (*dropin->service) /* as with any dependency, systemd loads it, and knows of its Sockets=
 			       */
 		fprintf(file, "Before=%s\n", dropin->service);
 	if (dropin->is_socket)
 		write_socket(file, generator->systemd_passes_sockets);
-	else if (!dropin->has_foreign_root) /* isomer@UNIT.service fails and says why */
+	else if (!dropin->has_foreign_root)
 		write_service(file, dropin->has_reload);
 	if (fflush(file) != 0)
 		fail(-errno, "%s/%s.d: %m", generator->output, dropin->owner);

@@ -53,7 +53,7 @@ static int release_idle_owners(struct dispatcher *d)
 		return fail(-ENOMEM, "cannot read the bindings: %m");
 	for (size_t i = 0; i < count; i++)
 		busy[list[i].key.owner] = true;
-	for (uint16_t owner = 1; owner <= MAX_OWNERS; owner++)
+	for (uint16_t owner = 1; owner <= d->now.ledger->owner_places; owner++)
 		if (!busy[owner])
 			owner_release(d, owner);
 	return 0;
@@ -540,7 +540,8 @@ static void sync_release_owners(struct sync *sync, bool done)
 
 	for (size_t i = 0; i < count && sync->unit_of; i++)
 		sync->unit_of[list[i].key.owner] = 0;
-	for (uint16_t owner = 1; owner <= MAX_OWNERS && sync->unit_of; owner++)
+	for (uint16_t owner = 1; owner <= sync->d->now.ledger->owner_places && sync->unit_of;
+		owner++)
 		if (sync->unit_of[owner])
 			owner_release(sync->d, owner);
 }

@@ -19,7 +19,7 @@ static bool is_free(const struct destination *destination)
 int destination_find(const struct dispatcher *d, const char *label, uint8_t family,
 	uint8_t protocol, destination_id *ret)
 {
-	for (destination_id id = 0; id < MAX_DESTINATIONS; id++) {
+	for (destination_id id = 0; id < d->now.ledger->destination_places; id++) {
 		const struct destination *destination = &d->now.destinations[id];
 
 		if (destination->family == family && destination->protocol == protocol &&
@@ -57,6 +57,8 @@ int destination_acquire(struct dispatcher *d, const char *label, uint8_t family,
 		r = d->writable ? clear_counters(d, id) : 0; /* else the place is one in our copy */
 		if (r < 0)
 			return fail(r, "cannot clear the counters of label \"%s\": %m", label);
+		if (id >= d->now.ledger->destination_places)
+			d->now.ledger->destination_places = id + 1;
 		*destination = (struct destination){.family = family, .protocol = protocol};
 		strncpy(destination->label, label, NAME_SIZE - 1);
 		*ret = id;
@@ -91,7 +93,7 @@ bool destination_in_use(const struct dispatcher *d, destination_id id)
 
 void destinations_release_idle(struct dispatcher *d)
 {
-	for (destination_id id = 0; id < MAX_DESTINATIONS; id++)
+	for (destination_id id = 0; id < d->now.ledger->destination_places; id++)
 		if (!is_free(&d->now.destinations[id]) && !destination_in_use(d, id))
 			d->now.destinations[id] = (struct destination){};
 }
@@ -212,7 +214,7 @@ static bool is_of_another(const struct dispatcher *d, destination_id id, const c
 /* Takes out the unit's sockets from all destinations but these. */
 static int take_back_others(struct dispatcher *d, const char *unit, const bool *kept)
 {
-	for (destination_id id = 0; id < MAX_DESTINATIONS; id++) {
+	for (destination_id id = 0; id < d->now.ledger->destination_places; id++) {
 		int r;
 
 		if (kept[id] || is_free(&d->now.destinations[id]) ||

@@ -62,19 +62,20 @@ static int share_memory(int map, size_t size, void **ret)
 }
 
 /*
- * A copy of an array map's memory: the kernel maps none of which we only have a descriptor for
- * reading. The copy is memory of the same kind, for munmap().
+ * A copy of an array map's memory, of its first entries (the others are nothing): the kernel maps
+ * none of which we only have a descriptor for reading. The copy is memory of the same kind, for
+ * munmap().
  */
 static int copy_memory(int map, size_t size, size_t entries, void **ret)
 {
-	_cleanup_(freep) uint32_t *keys = calloc(entries, sizeof(*keys));
+	_cleanup_(freep) uint32_t *keys = calloc(entries + 1, sizeof(*keys));
 	uint32_t position = 0, count = (uint32_t)entries;
 	void *memory;
 
 	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory == MAP_FAILED || !keys)
 		return -ENOMEM;
-	if (bpf_map_lookup_batch(map, NULL, &position, keys, memory, &count, NULL) < 0 &&
+	if (entries && bpf_map_lookup_batch(map, NULL, &position, keys, memory, &count, NULL) < 0 &&
 		errno != ENOENT) {
 		int r = -errno;
 
@@ -90,7 +91,6 @@ struct mapping {
 	enum map map;
 	void **memory;
 	size_t size;
-	size_t entries;
 };
 
 #define MAPPINGS 5
@@ -99,19 +99,26 @@ static void generation_mappings(struct generation *g, struct mapping mappings[MA
 {
 	const struct mapping all[MAPPINGS] = {
 		/* Whoever only reads has no use for the first two. */
-		{MAP_GATE, (void **)&g->gate, sizeof(*g->gate), 1},
-		{MAP_PORT_USES, (void **)&g->port_uses, sizeof(*g->port_uses) * PROTOCOLS * PORTS,
-			PROTOCOLS * PORTS},
-		{MAP_LEDGER, (void **)&g->ledger, sizeof(*g->ledger), 1},
+		{MAP_GATE, (void **)&g->gate, sizeof(*g->gate)},
+		{MAP_PORT_USES, (void **)&g->port_uses, sizeof(*g->port_uses) * PROTOCOLS * PORTS},
+		{MAP_LEDGER, (void **)&g->ledger, sizeof(*g->ledger)},
 		{MAP_DESTINATIONS, (void **)&g->destinations,
-			MAX_DESTINATIONS * sizeof(*g->destinations), MAX_DESTINATIONS},
-		{MAP_OWNERS, (void **)&g->owners, MAX_OWNERS * sizeof(*g->owners), MAX_OWNERS},
+			MAX_DESTINATIONS * sizeof(*g->destinations)},
+		{MAP_OWNERS, (void **)&g->owners, MAX_OWNERS * sizeof(*g->owners)},
 	};
 
 	memcpy(mappings, all, sizeof(all));
 }
 
 #define MAPPINGS_OF_WRITERS 2
+
+/* How many entries of it a reader copies; the ledger, which tells, is its first. */
+static size_t entries_to_copy(const struct generation *g, enum map map)
+{
+	return map == MAP_LEDGER    ? 1
+		: map == MAP_OWNERS ? g->ledger->owner_places
+				    : g->ledger->destination_places;
+}
 
 static int generation_map(struct generation *g, bool writable)
 {
@@ -121,7 +128,8 @@ static int generation_map(struct generation *g, bool writable)
 	for (int i = writable ? 0 : MAPPINGS_OF_WRITERS; i < MAPPINGS; i++) {
 		const struct mapping *m = &mappings[i];
 		int r = writable ? share_memory(g->maps[m->map], m->size, m->memory)
-				 : copy_memory(g->maps[m->map], m->size, m->entries, m->memory);
+				 : copy_memory(g->maps[m->map], m->size, entries_to_copy(g, m->map),
+					   m->memory);
 
 		if (r < 0)
 			return fail(r, "cannot read the dispatcher's %s: %m", pin_name(m->map));
@@ -235,6 +243,8 @@ int generation_create(
 	}
 	g.ledger->abi = DISPATCHER_ABI;
 	g.ledger->loaded_at = last ? last->ledger->loaded_at : (uint64_t)time(NULL);
+	g.ledger->destination_places = last ? last->ledger->destination_places : 0;
+	g.ledger->owner_places = last ? last->ledger->owner_places : 0;
 	*ret = g;
 	return 0;
 }

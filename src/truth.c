@@ -29,7 +29,7 @@ const char *owner_text(const struct dispatcher *d, uint16_t owner)
 
 uint16_t owner_find(const struct dispatcher *d, const char *unit)
 {
-	for (uint16_t owner = 1; owner <= MAX_OWNERS; owner++)
+	for (uint16_t owner = 1; owner <= d->now.ledger->owner_places; owner++)
 		if (strcmp(owner_name(d, owner), unit) == 0)
 			return owner;
 	return ADMINISTRATOR;
@@ -41,11 +41,13 @@ int owner_acquire(struct dispatcher *d, const char *unit, uint16_t *ret)
 
 	if (owner == ADMINISTRATOR) {
 		owner = owner_find(d, "");
-		if (owner == ADMINISTRATOR)
+		if (owner == ADMINISTRATOR && d->now.ledger->owner_places == MAX_OWNERS)
 			return fail(-ENOSPC,
 				"cannot bind for %s: %d units have bindings, which "
 				"is as many as there can be",
 				unit, MAX_OWNERS);
+		if (owner == ADMINISTRATOR)
+			owner = (uint16_t)++d->now.ledger->owner_places;
 		strncpy(d->now.owners[owner - 1].unit, unit, NAME_SIZE - 1);
 	}
 	*ret = owner;

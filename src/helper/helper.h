@@ -50,15 +50,6 @@ bool unit_wants_bindings(const struct unit *unit);
 /* Makes the unit's bindings what its section says. Returns 0 or a negative errno, said. */
 int unit_bind(const struct unit *unit);
 
-/*
- * Registers the sockets that systemd holds for the unit: a socket unit's own, or those of the
- * active socket units that trigger a service, each by the section that counts for it. Of a service,
- * *ret_served, if not NULL, tells whether that is all its section is about: it isn't where there
- * are no such sockets, and where they have sections of their own and the service's has Socket=
- * lines. Returns 0 or a negative errno, said.
- */
-int unit_register_held(const struct unit *unit, enum occasion occasion, bool *ret_served);
-
 /* Registers the sockets of a service's processes. Returns 0 or a negative errno, said. */
 int unit_register_from_processes(const struct unit *unit, enum occasion occasion);
 
@@ -77,6 +68,5 @@ int run_start(const char *unit);
 int run_stop(const char *unit);
 int run_bind(const char *unit);
 int run_unbind(const char *unit);
-int run_gate(const char *unit);
 int run_register(const char *unit);
 int run_unregister(const char *unit);

@@ -54,9 +54,8 @@ static bool is_holder_wanted(struct sd_bus *manager, const char *name, enum wish
 }
 
 /*
- * systemd starts isomer@UNIT.service before it knows whether the unit can start: a condition may be
- * unmet, or a unit that it requires may fail, and then nothing would take the bindings back. So it
- * is the gate that binds, unless the bindings are to be there whether the unit is or not.
+ * An active unit registers itself; beyond that, bindings are there only if somebody else wants
+ * isomer@UNIT.service.
  */
 bool unit_wants_bindings(const struct unit *unit)
 {
@@ -75,7 +74,7 @@ static int excuse(const struct unit *unit, int error)
 
 /*
  * A service with a root directory of its own has the hooks run in there, where this program isn't:
- * the generator gives it none, but makes it require its isomer@UNIT.service, which fails here.
+ * the generator gives it none, but makes it require isomer-bind@UNIT.service, which fails here.
  */
 static int check_root(const struct unit *unit)
 {
@@ -101,7 +100,7 @@ static int check_root(const struct unit *unit)
 	return 0;
 }
 
-/* isomer@UNIT.service */
+/* isomer-bind@UNIT.service */
 int run_bind(const char *name)
 {
 	_cleanup_(manager_disconnect) struct sd_bus *manager = NULL;
@@ -118,7 +117,7 @@ int run_bind(const char *name)
 	r = check_root(&unit);
 	if (r < 0)
 		return excuse(&unit, r);
-	return unit_wants_bindings(&unit) ? unit_bind(&unit) : 0;
+	return unit_bind(&unit);
 }
 
 int run_unbind(const char *name)
@@ -131,8 +130,8 @@ int run_unbind(const char *name)
 }
 
 /*
- * isomer@UNIT.service holds the bindings for as long as the unit is wanted. If it failed, for a
- * reason that is gone by now, they would outlive the unit: so start it again.
+ * isomer@UNIT.service holds the bindings for as long as the unit is wanted. If it isn't there (the
+ * unit got its section while it ran, say), they would outlive the unit: so start it.
  */
 static int ensure_holder(const struct unit *unit)
 {
@@ -142,7 +141,8 @@ static int ensure_holder(const struct unit *unit)
 	return manager_is_active(unit->manager, holder) ? 0 : manager_start(unit->manager, holder);
 }
 
-static int gate(struct sd_bus *manager, const char *name, struct unit *unit)
+/* Opens the unit and sees to it that its bindings are in place, and held. */
+static int open_and_bind(struct sd_bus *manager, const char *name, struct unit *unit)
 {
 	int r = unit_open(manager, name, unit);
 
@@ -152,21 +152,7 @@ static int gate(struct sd_bus *manager, const char *name, struct unit *unit)
 	return r < 0 ? r : ensure_holder(unit);
 }
 
-/* The unit's start waits here until its bindings, and the sockets that there are, are in place. */
-int run_gate(const char *name)
-{
-	_cleanup_(manager_disconnect) struct sd_bus *manager = NULL;
-	_cleanup_(unit_close) struct unit unit = {};
-	int r = manager_connect(&manager);
-
-	if (r < 0)
-		return r;
-	r = gate(manager, name, &unit);
-	if (r == 0 && !unit.serves_one_connection)
-		r = unit_register_held(&unit, STARTED, NULL);
-	return excuse(&unit, r);
-}
-
+/* The unit's start waits here until it is dispatched to. */
 int run_register(const char *name)
 {
 	_cleanup_(manager_disconnect) struct sd_bus *manager = NULL;
@@ -175,7 +161,7 @@ int run_register(const char *name)
 
 	if (r < 0)
 		return r;
-	r = gate(manager, name, &unit);
+	r = open_and_bind(manager, name, &unit);
 	if (r == 0 && !unit.serves_one_connection)
 		r = unit_register(&unit, STARTED);
 	return excuse(&unit, r);

@@ -30,10 +30,9 @@ static const struct command commands[] = {
 	{"reload", false, "isomer.service: the same, to apply what units' files say now",
 		run_start},
 	{"stop", false, "isomer.service: unload the dispatcher, but not for a restart", run_stop},
-	{"bind", true, "isomer@UNIT.service: bind what UNIT's section says", run_bind},
+	{"bind", true, "isomer-bind@UNIT.service: bind what UNIT's section says", run_bind},
 	{"unbind", true, "isomer@UNIT.service: drop UNIT's bindings", run_unbind},
-	{"gate", true, "ExecStartPre= of UNIT: bindings and held sockets are in place", run_gate},
-	{"register", true, "ExecStartPost=, ExecReload= of UNIT: register its sockets",
+	{"register", true, "ExecStartPost=, ExecReload= of UNIT: bind, and register its sockets",
 		run_register},
 	{"unregister", true, "ExecStopPre=, ExecStopPost= of UNIT: take them out", run_unregister},
 };

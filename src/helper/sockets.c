@@ -290,7 +290,13 @@ static int register_trigger(
 	return r;
 }
 
-int unit_register_held(const struct unit *unit, enum occasion occasion, bool *ret_served)
+/*
+ * Registers the sockets that systemd holds for the unit: a socket unit's own, or those of the
+ * active socket units that trigger a service, each by the section that counts for it. Of a service,
+ * *ret_served tells whether that is all its section is about: it isn't where there are no such
+ * sockets, and where they have sections of their own and the service's has Socket= lines.
+ */
+static int register_held(const struct unit *unit, enum occasion occasion, bool *ret_served)
 {
 	_cleanup_(strings_free) char **triggers = NULL;
 	bool served = false;
@@ -299,8 +305,7 @@ int unit_register_held(const struct unit *unit, enum occasion occasion, bool *re
 
 	if (unit->is_socket) {
 		r = register_held_of(unit, occasion, &count);
-		if (ret_served)
-			*ret_served = count;
+		*ret_served = count;
 		/* Unix sockets alone: the section is about those that its service opens itself. */
 		if (r == 0 && count == 0 && !unit->inherits)
 			return fail(-ENOENT, "%s has no TCP or UDP socket", unit->name.full);
@@ -315,8 +320,7 @@ int unit_register_held(const struct unit *unit, enum occasion occasion, bool *re
 			manager_is_active(unit->manager, *trigger))
 			r = register_trigger(unit, *trigger, occasion, &served);
 	}
-	if (ret_served)
-		*ret_served = served;
+	*ret_served = served;
 	return r;
 }
 
@@ -461,7 +465,7 @@ static void warn_of_refused(const struct unit *unit)
 int unit_register(const struct unit *unit, enum occasion occasion)
 {
 	bool served = false;
-	int r = unit_register_held(unit, occasion, &served);
+	int r = register_held(unit, occasion, &served);
 
 	if (r == 0 && !served && !unit->is_socket)
 		r = unit_register_from_processes(unit, occasion);

@@ -35,7 +35,7 @@ static int row_compare(const void *a, const void *b)
 static int collect(const struct dispatcher *d, const char *label, struct row *rows, size_t *count)
 {
 	*count = 0;
-	for (destination_id id = 0; id < MAX_DESTINATIONS; id++) {
+	for (destination_id id = 0; id < d->now.ledger->destination_places; id++) {
 		const struct destination *record = &d->now.destinations[id];
 		struct row *row = &rows[*count];
 		int r;

@@ -21,7 +21,7 @@ assert_hooks() {
 	[[ $got == "$expected" ]] || fail "expected hooks of $unit: $expected" "got: $got"
 }
 
-service_hooks='ExecStartPost register,ExecStartPre gate,ExecStopPost unregister'
+service_hooks='ExecStartPost register,ExecStopPost unregister'
 
 # service NAME PORT [LINE...]: that listens there, without a section.
 service() {

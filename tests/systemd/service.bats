@@ -223,7 +223,7 @@ own_root() {
 	run systemctl start rooted
 	[[ $status != 0 ]]
 	assert_inactive rooted
-	assert_journal isomer@rooted.service.service 'rooted.service has RootDirectory=/srv/root' RootDirectoryStartOnly=yes
+	assert_journal isomer-bind@rooted.service.service 'rooted.service has RootDirectory=/srv/root' RootDirectoryStartOnly=yes
 	assert_refused tcp 127.0.26.1 80
 	[[ $(isomctl bindings --json) != *127.0.26.0* ]]
 }
@@ -231,7 +231,7 @@ own_root() {
 @test "RootDirectory= and Required=no: the service starts without Isomer" {
 	own_root optional <<<$'Bind=tcp 127.0.27.0/24 80\nRequired=no'
 	systemctl start optional
-	assert_journal isomer@optional.service.service 'optional.service has RootDirectory=/srv/root' 'goes on without Isomer'
+	assert_journal isomer-bind@optional.service.service 'optional.service has RootDirectory=/srv/root' 'goes on without Isomer'
 	assert_answer optional tcp 127.0.0.1 8026
 	assert_refused tcp 127.0.27.1 80
 	systemctl stop optional
