@@ -84,25 +84,11 @@ static int append_string(char ***strings, size_t *count, const char *text)
 	return place && *place ? 0 : -ENOMEM;
 }
 
-int manager_find_unit(sd_bus *manager, const char *unit, char **ret_object)
+int manager_unit_object(const char *unit, char **ret)
 {
-	sd_bus_error error = SD_BUS_ERROR_NULL;
-	_cleanup_(message_unrefp) message reply = NULL;
-	const char *object;
-	int r;
+	int r = sd_bus_path_encode(MANAGER_OBJECT "/unit", unit, ret);
 
-	r = sd_bus_call_method(
-		manager, SERVICE, MANAGER_OBJECT, MANAGER, "LoadUnit", &error, &reply, "s", unit);
-	if (r >= 0)
-		r = sd_bus_message_read(reply, "o", &object);
-	if (r >= 0) {
-		*ret_object = strdup(object);
-		r = *ret_object ? 0 : -ENOMEM;
-	}
-	if (r < 0)
-		fail(r, "cannot ask systemd for %s: %s", unit, error.message ?: strerror(-r));
-	sd_bus_error_free(&error);
-	return r;
+	return r < 0 ? fail(r, "cannot ask systemd for %s: %m", unit) : 0;
 }
 
 int manager_get_string(sd_bus *manager, const char *object, const char *interface,
@@ -235,7 +221,7 @@ static char *active_state(sd_bus *manager, const char *unit, char **ret_object)
 {
 	char *state = NULL;
 
-	if (manager_find_unit(manager, unit, ret_object) < 0)
+	if (manager_unit_object(unit, ret_object) < 0)
 		return NULL;
 	manager_get_string(manager, *ret_object, UNIT_INTERFACE, "ActiveState", &state);
 	return state;
@@ -269,7 +255,7 @@ char *manager_job_type(sd_bus *manager, const char *unit)
 	uint32_t id = 0;
 	char *type = NULL;
 
-	if (manager_find_unit(manager, unit, &object) == 0 &&
+	if (manager_unit_object(unit, &object) == 0 &&
 		sd_bus_get_property(manager, SERVICE, object, UNIT_INTERFACE, "Job", NULL, &reply,
 			"(uo)") >= 0 &&
 		sd_bus_message_read(reply, "(uo)", &id, &job) > 0 && id != 0)

@@ -23,8 +23,11 @@ void manager_disconnect(struct sd_bus **manager);
 #define SERVICE_INTERFACE "org.freedesktop.systemd1.Service"
 #define SOCKET_INTERFACE  "org.freedesktop.systemd1.Socket"
 
-/* The object of a unit, which is loaded from its files if need be. 0 or a negative errno, said. */
-int manager_find_unit(struct sd_bus *manager, const char *unit, char **ret_object);
+/*
+ * The path of a unit's object, which stands for the unit whether it is loaded or not: whoever asks
+ * for a property of it has systemd load it. Returns 0 or a negative errno, said.
+ */
+int manager_unit_object(const char *unit, char **ret);
 
 /* A property that is a string, or a list of strings. Return 0 or a negative errno, said. */
 int manager_get_string(struct sd_bus *manager, const char *object, const char *interface,

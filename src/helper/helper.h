@@ -47,18 +47,27 @@ void name_holder(char holder[HOLDER_SIZE], const char *unit);
 /* Are the unit's bindings to be there now: is it active, or somebody else wants them always? */
 bool unit_wants_bindings(const struct unit *unit);
 
+/*
+ * Begins a change, unless one is under way: the dispatcher is opened and locked once for all that a
+ * command does with it. Where the functions below take `change`, they begin it when they need it,
+ * and may end it while they wait; the caller gives it back with dispatcher_close(). Returns 0 or a
+ * negative errno, said.
+ */
+int change_ensure(struct dispatcher **change);
+
 /* Makes the unit's bindings what its section says. Returns 0 or a negative errno, said. */
-int unit_bind(const struct unit *unit);
+int unit_bind(const struct unit *unit, struct dispatcher **change);
 
 /* Registers the sockets of a service's processes. Returns 0 or a negative errno, said. */
-int unit_register_from_processes(const struct unit *unit, enum occasion occasion);
+int unit_register_from_processes(
+	const struct unit *unit, enum occasion occasion, struct dispatcher **change);
 
 /*
  * Registers the sockets of an active unit, wherever they are: those that systemd holds for it, or
  * else those of its processes. Warns of what its section binds and nobody has a socket for.
  * Returns 0 or a negative errno, said.
  */
-int unit_register(const struct unit *unit, enum occasion occasion);
+int unit_register(const struct unit *unit, enum occasion occasion, struct dispatcher **change);
 
 /* Takes out the sockets that the unit registered. Returns 0 or a negative errno, said. */
 int unit_unregister(const char *name);

@@ -10,16 +10,20 @@
 #include "../say.h"
 #include "helper.h"
 
-int unit_bind(const struct unit *unit)
+int change_ensure(struct dispatcher **change)
 {
-	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
-	int r = change_begin(NULL, MISSING_IS_ERROR, &d);
+	return *change ? 0 : change_begin(NULL, MISSING_IS_ERROR, change);
+}
+
+int unit_bind(const struct unit *unit, struct dispatcher **change)
+{
+	int r = change_ensure(change);
 
 	struct unit_bindings wanted = {.unit = unit->name.full,
 		.bindings = unit->section.bindings,
 		.count = unit->section.binding_count};
 
-	return r < 0 ? r : bindings_sync(d, &wanted, 1);
+	return r < 0 ? r : bindings_sync(*change, &wanted, 1);
 }
 
 void name_holder(char holder[HOLDER_SIZE], const char *unit)
@@ -39,7 +43,7 @@ static bool is_holder_wanted(struct sd_bus *manager, const char *name, enum wish
 	bool wanted = false;
 
 	name_holder(holder, name);
-	if (manager_find_unit(manager, holder, &object) < 0)
+	if (manager_unit_object(holder, &object) < 0)
 		return true;
 	for (size_t i = 0; i < sizeof(dependents) / sizeof(*dependents) && !wanted; i++) {
 		_cleanup_(strings_free) char **units = NULL;
@@ -104,6 +108,7 @@ static int check_root(const struct unit *unit)
 int run_bind(const char *name)
 {
 	_cleanup_(manager_disconnect) struct sd_bus *manager = NULL;
+	_cleanup_(dispatcher_closep) struct dispatcher *change = NULL;
 	_cleanup_(unit_close) struct unit unit = {};
 	int r = manager_connect(&manager);
 
@@ -117,7 +122,7 @@ int run_bind(const char *name)
 	r = check_root(&unit);
 	if (r < 0)
 		return excuse(&unit, r);
-	return unit_bind(&unit);
+	return unit_bind(&unit, &change);
 }
 
 int run_unbind(const char *name)
@@ -142,13 +147,14 @@ static int ensure_holder(const struct unit *unit)
 }
 
 /* Opens the unit and sees to it that its bindings are in place, and held. */
-static int open_and_bind(struct sd_bus *manager, const char *name, struct unit *unit)
+static int open_and_bind(
+	struct sd_bus *manager, const char *name, struct unit *unit, struct dispatcher **change)
 {
 	int r = unit_open(manager, name, unit);
 
 	if (r < 0 || unit->serves_one_connection)
 		return r;
-	r = unit_bind(unit);
+	r = unit_bind(unit, change);
 	return r < 0 ? r : ensure_holder(unit);
 }
 
@@ -156,14 +162,15 @@ static int open_and_bind(struct sd_bus *manager, const char *name, struct unit *
 int run_register(const char *name)
 {
 	_cleanup_(manager_disconnect) struct sd_bus *manager = NULL;
+	_cleanup_(dispatcher_closep) struct dispatcher *change = NULL;
 	_cleanup_(unit_close) struct unit unit = {};
 	int r = manager_connect(&manager);
 
 	if (r < 0)
 		return r;
-	r = open_and_bind(manager, name, &unit);
+	r = open_and_bind(manager, name, &unit, &change);
 	if (r == 0 && !unit.serves_one_connection)
-		r = unit_register(&unit, STARTED);
+		r = unit_register(&unit, STARTED, &change);
 	return excuse(&unit, r);
 }
 
@@ -177,15 +184,17 @@ static void hand_over(struct sd_bus *manager, const char *socket)
 	_cleanup_(strings_free) char **services = NULL;
 	_cleanup_(freep) char *object = NULL;
 
-	if (manager_find_unit(manager, socket, &object) < 0 ||
+	if (manager_unit_object(socket, &object) < 0 ||
 		manager_get_strings(manager, object, UNIT_INTERFACE, "Triggers", &services) < 0)
 		return;
 	for (char **name = services; *name; name++) {
+		_cleanup_(dispatcher_closep) struct dispatcher *change = NULL;
 		_cleanup_(unit_close) struct unit service = {};
 
 		if (!manager_is_active(manager, *name) || unit_open(manager, *name, &service) < 0)
 			continue;
-		if (service.section.present && unit_register_from_processes(&service, RESTORED) < 0)
+		if (service.section.present &&
+			unit_register_from_processes(&service, RESTORED, &change) < 0)
 			warn("%s runs on without %s, and is not dispatched to: see above", *name,
 				socket);
 	}

@@ -70,7 +70,7 @@ static bool wants(struct sd_bus *manager, const char *unit, const char *wanted)
 	_cleanup_(strings_free) char **units = NULL;
 	_cleanup_(freep) char *object = NULL;
 
-	if (manager_find_unit(manager, unit, &object) < 0 ||
+	if (manager_unit_object(unit, &object) < 0 ||
 		manager_get_strings(manager, object, UNIT_INTERFACE, "Wants", &units) < 0)
 		return false;
 	for (char **name = units; *name; name++)
@@ -148,11 +148,12 @@ static int bind_units(struct candidates *candidates)
 static void register_units(struct candidates *candidates)
 {
 	for (size_t i = 0; i < candidates->count; i++) {
+		_cleanup_(dispatcher_closep) struct dispatcher *change = NULL;
 		struct candidate *candidate = &candidates->list[i];
 
 		if (candidate->is_restored && candidate->result == 0 && candidate->active_since)
 			candidate->result = candidate->unit.section.present
-				? unit_register(&candidate->unit, RESTORED)
+				? unit_register(&candidate->unit, RESTORED, &change)
 				: unit_unregister(candidate->name);
 		if (candidate->result < 0)
 			warn("%s has not all that its section asks for: see above",

@@ -177,13 +177,13 @@ static int say_missing(
 				 : "");
 }
 
-static int register_chosen(const char *unit, const struct choice *choice, enum occasion occasion)
+static int register_chosen(const char *unit, const struct choice *choice, enum occasion occasion,
+	struct dispatcher **change)
 {
-	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
-	int r = change_begin(NULL, MISSING_IS_ERROR, &d);
+	int r = change_ensure(change);
 
 	return r < 0 ? r
-		     : destinations_register(d, unit, choice->registrations, choice->count,
+		     : destinations_register(*change, unit, choice->registrations, choice->count,
 			       occasion == RESTORED ? RESPECT : REPLACE);
 }
 
@@ -256,7 +256,8 @@ static int borrow_held(struct sd_bus *manager, const char *object, struct socket
  * A section that socket units share may be about the sockets of any of them. Each registers what it
  * has, as long as it has anything.
  */
-static int register_held_of(const struct unit *unit, enum occasion occasion, size_t *ret_count)
+static int register_held_of(const struct unit *unit, enum occasion occasion,
+	struct dispatcher **change, size_t *ret_count)
 {
 	_cleanup_(socket_list_free) struct socket_list found = {};
 	_cleanup_(choice_free) struct choice choice = {};
@@ -273,18 +274,18 @@ static int register_held_of(const struct unit *unit, enum occasion occasion, siz
 		choice.missing = (struct reason){};
 	if (choice.missing.text[0])
 		return say_missing(unit, &found, &choice);
-	return found.count ? register_chosen(unit->name.full, &choice, occasion) : 0;
+	return found.count ? register_chosen(unit->name.full, &choice, occasion, change) : 0;
 }
 
-static int register_trigger(
-	const struct unit *service, const char *name, enum occasion occasion, bool *served)
+static int register_trigger(const struct unit *service, const char *name, enum occasion occasion,
+	struct dispatcher **change, bool *served)
 {
 	_cleanup_(unit_close) struct unit socket = {};
 	size_t count = 0;
 	int r = unit_open(service->manager, name, &socket);
 
 	if (r == 0)
-		r = register_held_of(&socket, occasion, &count);
+		r = register_held_of(&socket, occasion, change, &count);
 	if (count && (socket.inherits || service->section.socket_count == 0))
 		*served = true;
 	return r;
@@ -296,7 +297,8 @@ static int register_trigger(
  * *ret_served tells whether that is all its section is about: it isn't where there are no such
  * sockets, and where they have sections of their own and the service's has Socket= lines.
  */
-static int register_held(const struct unit *unit, enum occasion occasion, bool *ret_served)
+static int register_held(const struct unit *unit, enum occasion occasion,
+	struct dispatcher **change, bool *ret_served)
 {
 	_cleanup_(strings_free) char **triggers = NULL;
 	bool served = false;
@@ -304,7 +306,7 @@ static int register_held(const struct unit *unit, enum occasion occasion, bool *
 	int r;
 
 	if (unit->is_socket) {
-		r = register_held_of(unit, occasion, &count);
+		r = register_held_of(unit, occasion, change, &count);
 		*ret_served = count;
 		/* Unix sockets alone: the section is about those that its service opens itself. */
 		if (r == 0 && count == 0 && !unit->inherits)
@@ -318,7 +320,7 @@ static int register_held(const struct unit *unit, enum occasion occasion, bool *
 
 		if (dot && strcmp(dot, ".socket") == 0 &&
 			manager_is_active(unit->manager, *trigger))
-			r = register_trigger(unit, *trigger, occasion, &served);
+			r = register_trigger(unit, *trigger, occasion, change, &served);
 	}
 	*ret_served = served;
 	return r;
@@ -370,8 +372,8 @@ static bool tells_readiness(const struct unit *unit)
 }
 
 /* One look; *ret_complete tells whether another one later could find more that is wanted. */
-static int register_if_complete(
-	const struct unit *unit, enum occasion occasion, bool last_look, bool *ret_complete)
+static int register_if_complete(const struct unit *unit, enum occasion occasion,
+	struct dispatcher **change, bool last_look, bool *ret_complete)
 {
 	_cleanup_(socket_list_free) struct socket_list found = {};
 	_cleanup_(choice_free) struct choice choice = {};
@@ -392,10 +394,11 @@ static int register_if_complete(
 	*ret_complete = true;
 	if (choice.missing.text[0])
 		return say_missing(unit, &found, &choice);
-	return register_chosen(unit->name.full, &choice, occasion);
+	return register_chosen(unit->name.full, &choice, occasion, change);
 }
 
-int unit_register_from_processes(const struct unit *unit, enum occasion occasion)
+int unit_register_from_processes(
+	const struct unit *unit, enum occasion occasion, struct dispatcher **change)
 {
 	const struct timespec interval = {.tv_nsec = POLL_INTERVAL_MSEC * 1000000L};
 	unsigned long long begin = now_usec(), patient_usec = 0;
@@ -407,9 +410,12 @@ int unit_register_from_processes(const struct unit *unit, enum occasion occasion
 	while (!complete && r == 0) {
 		bool last_look = now_usec() - begin >= patient_usec;
 
-		r = register_if_complete(unit, occasion, last_look, &complete);
-		if (!complete && r == 0)
+		r = register_if_complete(unit, occasion, change, last_look, &complete);
+		if (!complete && r == 0) {
+			dispatcher_closep(change); /* others needn't wait with us */
+			*change = NULL;
 			nanosleep(&interval, NULL);
+		}
 	}
 	return r;
 }
@@ -445,33 +451,32 @@ static void warn_if_empty(
 }
 
 /* What the section binds, and nobody has a socket for: that may come later, from another unit. */
-static void warn_of_refused(const struct unit *unit)
+static void warn_of_refused(const struct unit *unit, struct dispatcher **change)
 {
 	const struct section *section = &unit->section;
-	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
 	_cleanup_(freep) const struct binding **bindings =
 		calloc(section->binding_count + 1, sizeof(*bindings));
 
-	if (!bindings || dispatcher_open(NULL, false, MISSING_IS_ERROR, &d) < 0)
+	if (!bindings || change_ensure(change) < 0)
 		return;
 	for (size_t i = 0; i < section->binding_count; i++)
 		bindings[i] = &section->bindings[i];
 	qsort(bindings, section->binding_count, sizeof(*bindings), destination_compare);
 	for (size_t i = 0; i < section->binding_count; i++)
 		if (i == 0 || destination_compare(&bindings[i - 1], &bindings[i]) != 0)
-			warn_if_empty(unit, d, bindings[i]);
+			warn_if_empty(unit, *change, bindings[i]);
 }
 
-int unit_register(const struct unit *unit, enum occasion occasion)
+int unit_register(const struct unit *unit, enum occasion occasion, struct dispatcher **change)
 {
 	bool served = false;
-	int r = register_held(unit, occasion, &served);
+	int r = register_held(unit, occasion, change, &served);
 
 	if (r == 0 && !served && !unit->is_socket)
-		r = unit_register_from_processes(unit, occasion);
+		r = unit_register_from_processes(unit, occasion, change);
 	/* A socket unit may have but a part of what the section of its service is about. */
 	if (r == 0 && !unit->has_siblings && (served || !unit->inherits))
-		warn_of_refused(unit);
+		warn_of_refused(unit, change);
 	return r;
 }
 

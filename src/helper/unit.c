@@ -67,7 +67,7 @@ static int read_section_of_template(struct unit *socket)
 
 	if (!unit_name_build(socket->name.prefix, "0", "service", &instance))
 		return 0;
-	r = manager_find_unit(socket->manager, instance.full, &object);
+	r = manager_unit_object(instance.full, &object);
 	if (r < 0)
 		return r;
 	socket->inherits = true;
@@ -85,7 +85,7 @@ static int read_section_of_service(struct unit *socket, const char *service)
 
 	if (r < 0)
 		return fail(r, "cannot read the section of %s: %s", service, reason.text);
-	r = manager_find_unit(socket->manager, service, &object);
+	r = manager_unit_object(service, &object);
 	if (r == 0)
 		r = manager_get_strings(
 			socket->manager, object, UNIT_INTERFACE, "TriggeredBy", &triggered_by);
@@ -124,8 +124,7 @@ static bool is_named_for_connection(const struct unit *service)
 
 	return digits > 0 && service->name.instance[digits] == '-' &&
 		unit_name_build(service->name.prefix, NULL, "socket", &socket) &&
-		manager_find_unit(service->manager, socket.full, &object) == 0 &&
-		accepts(service->manager, object);
+		manager_unit_object(socket.full, &object) == 0 && accepts(service->manager, object);
 }
 
 /* Was the service started by a socket unit with Accept=yes? Then it has no listening socket. */
@@ -141,7 +140,7 @@ static int note_accepted_connection(struct unit *service)
 	for (char **trigger = triggers; r == 0 && *trigger; trigger++) {
 		_cleanup_(freep) char *object = NULL;
 
-		r = manager_find_unit(service->manager, *trigger, &object);
+		r = manager_unit_object(*trigger, &object);
 		if (r == 0 && accepts(service->manager, object))
 			service->serves_one_connection = true;
 	}
@@ -164,7 +163,7 @@ int unit_open(struct sd_bus *manager, const char *name, struct unit *ret)
 	if (!unit->is_socket && strcmp(unit->name.suffix, "service") != 0)
 		return fail(-EINVAL, "%s is neither a service nor a socket unit", name);
 
-	r = manager_find_unit(manager, name, &unit->object);
+	r = manager_unit_object(name, &unit->object);
 	if (r == 0 && !unit->is_socket)
 		r = note_accepted_connection(unit);
 	if (r == 0 && !unit->serves_one_connection)

@@ -34,7 +34,7 @@
 
 #include "measure.h"
 
-#define MAX_WAYS       8
+#define MAX_WAYS       16
 #define MAX_TURNS      10000
 #define WARM_UP        0.5 /* seconds */
 #define RECEIVE_BUFFER (8 << 20)
