@@ -58,7 +58,7 @@ SCRIPTS    = .ci/run tests/run tests/bench/bench $(wildcard tests/demo/* tests/v
 	$(wildcard tests/lib/*.bash tests/*/*.bats)
 C_SOURCES  = $(wildcard src/*.c src/*/*.c generators/*.c)
 
-.PHONY: all tests deps install uninstall check check-matrix demo bench format lint clean help FORCE
+.PHONY: all tests deps install uninstall check check-matrix soak demo bench format lint clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -159,6 +159,13 @@ PORTABLE = -Wl,--dynamic-linker=/usr/lib/isomer-tests/lib/ld.so -Wl,--disable-ne
 check-matrix: tests ## run all tests on other kernels with other systemds, too, or on MACHINES="SUITE..." (root)
 	@$(MAKE) --no-print-directory -s tests BUILD=$(BUILD)/portable LDFLAGS="$(PORTABLE)"
 	@BUILD=$(abspath $(BUILD)) tests/vm/matrix $(MACHINES)
+
+# Everything at once for SOAK seconds, and what was seen.
+SOAK ?= 300
+soak: ## traffic for SOAK seconds (300) while bindings, sockets, units and the dispatcher change all the time (root)
+	@$(MAKE) --no-print-directory -s deps
+	@$(MAKE) --no-print-directory tests
+	SOAK=$(SOAK) TEST_TIMEOUT=$$(($(SOAK) + 300)) BUILD=$(abspath $(BUILD)) tests/run tests/soak/soak.bats
 
 demo: ## install what is missing, build, and show Isomer at work in a throw-away systemd (root)
 	@$(MAKE) --no-print-directory -s deps
