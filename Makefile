@@ -16,8 +16,8 @@ generatordir = $(PREFIX)/lib/systemd/system-generators
 
 # What `make deps` sees to, by Debian's names: to build, to test (the last of them also for the demo), to measure, to format
 # and lint.
-PACKAGES = gcc libc6-dev make pkg-config clang bpftool libbpf-dev libelf-dev libsystemd-dev libjansson-dev \
-	bats iproute2 python3 strace systemd-container \
+PACKAGES = gcc libc6-dev make pkg-config clang bpftool libbpf-dev libelf-dev libsystemd-dev libjansson-dev libmicrohttpd-dev \
+	bats iproute2 python3 strace systemd-container curl prometheus \
 	nftables gnuplot-nox \
 	clang-format clang-tidy shellcheck
 # And to boot other kernels.
@@ -31,7 +31,7 @@ ifeq ($(origin CC),default)
 CC = gcc
 endif
 
-MODULES    = libbpf libelf libsystemd jansson
+MODULES    = libbpf libelf libsystemd jansson libmicrohttpd
 CFLAGS    ?= -O2 -g
 HARDENING  = -fstack-protector-strong -fPIE $(SANITIZERS) $(if $(SANITIZE),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
 HARDEN_LD  = -pie -Wl,-z,relro,-z,now $(SANITIZERS)
@@ -39,6 +39,7 @@ SANITIZERS = $(if $(SANITIZE),-fsanitize=address -fsanitize=undefined)
 
 ISOMER_CFLAGS := -std=gnu17 -D_GNU_SOURCE $(CFLAGS) -Wall -Wextra -Wshadow -Werror $(HARDENING) \
 	-DISOMER_VERSION='"$(VERSION)"' -DHELPER_PATH='"$(libexecdir)/isomer-helper"' \
+	-DMETRICS_PATH='"$(libexecdir)/isomer-metrics"' \
 	-Isrc -Ibpf -I$(BUILD) $(shell pkg-config --cflags $(MODULES) 2>/dev/null)
 # --as-needed: each program names only the libraries it uses, so that the generator and the helper start quickly.
 ISOMER_LDFLAGS := $(HARDEN_LD) -Wl,--as-needed $(LDFLAGS)
@@ -48,7 +49,7 @@ BPF_CFLAGS := -O2 -g -target bpf -Wall -Wextra -Werror -Ibpf -I/usr/include/$(sh
 
 objects    = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(1)))
 LIBRARY    = $(BUILD)/libisomer.a
-PROGRAMS   = $(BUILD)/isomctl $(BUILD)/isomer-helper $(BUILD)/isomer-generator
+PROGRAMS   = $(addprefix $(BUILD)/,isomctl isomer-helper isomer-metrics isomer-generator)
 TEST_TOOLS = $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(wildcard tests/tools/*.c))
 UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test-*.c))
 BENCH_TOOLS = $(addprefix $(BUILD)/bench/,attach-empty make-bindings table-memory time-insert time-lookup time-run \
@@ -62,7 +63,7 @@ C_SOURCES  = $(wildcard src/*.c src/*/*.c generators/*.c)
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: $(PROGRAMS) ## build isomctl, isomer-helper and isomer-generator (the default)
+all: $(PROGRAMS) ## build isomctl and the programs beside it (the default)
 
 # stage is what a container of the tests gets laid over its /usr.
 tests: all $(TEST_TOOLS) $(UNIT_TESTS) ## build, besides, what the tests run
@@ -77,6 +78,7 @@ $(LIBRARY): $(call objects,src/*.c)
 
 $(BUILD)/isomctl: $(call objects,src/isomctl/*.c)
 $(BUILD)/isomer-helper: $(call objects,src/helper/*.c)
+$(BUILD)/isomer-metrics: $(call objects,src/metrics/*.c)
 $(BUILD)/isomer-generator: $(call objects,generators/*.c)
 $(TEST_TOOLS): $(BUILD)/tests/%: $(BUILD)/obj/tests/tools/%.o
 $(UNIT_TESTS): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o
@@ -125,7 +127,7 @@ $(BUILD)/units/%: units/%.in $(BUILD)/flags
 
 install: all $(UNITS) ## install below $(DESTDIR)$(PREFIX)
 	install -D -t $(DESTDIR)$(bindir) $(BUILD)/isomctl
-	install -D -t $(DESTDIR)$(libexecdir) $(BUILD)/isomer-helper
+	install -D -t $(DESTDIR)$(libexecdir) $(BUILD)/isomer-helper $(BUILD)/isomer-metrics
 	install -D -t $(DESTDIR)$(generatordir) $(BUILD)/isomer-generator
 	install -d $(DESTDIR)$(unitdir)
 	$(if $(UNITS),install -m 644 -t $(DESTDIR)$(unitdir) $(UNITS))

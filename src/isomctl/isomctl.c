@@ -32,6 +32,7 @@ static const struct command *const commands[] = {
 	&register_pid_command,
 	&unregister_command,
 	&status_command,
+	&metrics_command,
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(*commands))
