@@ -17,9 +17,11 @@ generatordir = $(PREFIX)/lib/systemd/system-generators
 # What `make deps` sees to, by Debian's names: to build, to test (the last of them also for the demo), to measure, to format
 # and lint.
 PACKAGES = gcc libc6-dev make pkg-config clang bpftool libbpf-dev libelf-dev libsystemd-dev libjansson-dev libmicrohttpd-dev \
-	bats iproute2 python3 strace systemd-container curl prometheus \
+	bats iproute2 python3 strace systemd-container curl \
 	nftables gnuplot-nox \
 	clang-format clang-tidy shellcheck
+# To make packages.
+PACKAGES += debhelper dpkg-dev lintian
 # And to boot other kernels.
 PACKAGES += qemu-system-x86 mmdebstrap cpio binutils
 
@@ -45,7 +47,7 @@ ISOMER_CFLAGS := -std=gnu17 -D_GNU_SOURCE $(CFLAGS) -Wall -Wextra -Wshadow -Werr
 ISOMER_LDFLAGS := $(HARDEN_LD) -Wl,--as-needed $(LDFLAGS)
 LIBS := $(shell pkg-config --libs $(MODULES) 2>/dev/null)
 # Debian keeps <asm/types.h> in a directory named after the machine, which `-target bpf` doesn't search.
-BPF_CFLAGS := -O2 -g -target bpf -Wall -Wextra -Werror -Ibpf -I/usr/include/$(shell gcc -print-multiarch 2>/dev/null)
+BPF_CFLAGS := -O2 -g -ffile-prefix-map=$(CURDIR)=. -target bpf -Wall -Wextra -Werror -Ibpf -I/usr/include/$(shell gcc -print-multiarch 2>/dev/null)
 
 objects    = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(1)))
 LIBRARY    = $(BUILD)/libisomer.a
@@ -55,11 +57,11 @@ UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/te
 BENCH_TOOLS = $(addprefix $(BUILD)/bench/,attach-empty make-bindings table-memory time-insert time-lookup time-run \
 	traffic)
 UNITS      = $(patsubst units/%.in,$(BUILD)/units/%,$(wildcard units/*.in)) $(filter-out %.in,$(wildcard units/*))
-SCRIPTS    = .ci/run tests/run tests/bench/bench $(wildcard tests/demo/* tests/vm/*) \
+SCRIPTS    = .ci/run packaging/make-deb tests/run tests/bench/bench $(wildcard tests/demo/* tests/vm/*) tests/lib/boot-container tests/lib/get-programs \
 	$(wildcard tests/lib/*.bash tests/*/*.bats)
 C_SOURCES  = $(wildcard src/*.c src/*/*.c generators/*.c)
 
-.PHONY: all tests deps install uninstall check check-matrix soak demo bench format lint clean help FORCE
+.PHONY: all tests deps install uninstall check check-matrix deb soak demo bench format lint clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -117,7 +119,7 @@ $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(subst ','\'',$(COMMANDS))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(COMMANDS))' > $@
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -name '*.d' -type f 2>/dev/null)
 
 # --- Installing ---------------------------------------------------------------------------------------------------
 
@@ -154,6 +156,7 @@ deps: ## install the Debian packages that are missing
 check: ## install what is missing, build, and run all tests, or those named by TESTS="FILE..." (root)
 	@$(MAKE) --no-print-directory -s deps
 	@$(MAKE) --no-print-directory tests
+	@BUILD=$(abspath $(BUILD)) tests/lib/get-programs
 	BUILD=$(abspath $(BUILD)) tests/run $(TESTS)
 
 # For user spaces whose libc is older, a build that brings its own: tests/lib/boot-container tells more.
@@ -161,6 +164,10 @@ PORTABLE = -Wl,--dynamic-linker=/usr/lib/isomer-tests/lib/ld.so -Wl,--disable-ne
 check-matrix: tests ## run all tests on other kernels with other systemds, too, or on MACHINES="SUITE..." (root)
 	@$(MAKE) --no-print-directory -s tests BUILD=$(BUILD)/portable LDFLAGS="$(PORTABLE)"
 	@BUILD=$(abspath $(BUILD)) tests/vm/matrix $(MACHINES)
+
+deb: ## build the Debian package, into build/deb, and have lintian look at it
+	@$(MAKE) --no-print-directory -s deps
+	@BUILD=$(abspath $(BUILD)) packaging/make-deb
 
 # Everything at once for SOAK seconds, and what was seen.
 SOAK ?= 300
