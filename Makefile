@@ -164,7 +164,7 @@ deps: ## install the Debian packages that are missing
 check: ## install what is missing, build, and run all tests, or those named by TESTS="FILE..." (root)
 	@$(MAKE) --no-print-directory -s deps
 	@$(MAKE) --no-print-directory tests
-	BUILD=$(abspath $(BUILD)) tests/run $(TESTS)
+	BUILD=$(abspath $(BUILD)) $(if $(SANITIZE),TEST_TIMEOUT=$${TEST_TIMEOUT:-1200}) tests/run $(TESTS)
 
 # For user spaces whose libc is older, a build that brings its own: tests/lib/boot-container tells more.
 PORTABLE = -Wl,--dynamic-linker=/usr/lib/isomer-tests/lib/ld.so -Wl,--disable-new-dtags,-rpath,/usr/lib/isomer-tests/lib
