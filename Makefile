@@ -17,7 +17,7 @@ generatordir = $(PREFIX)/lib/systemd/system-generators
 # What `make deps` sees to, by Debian's names: to build, to test (the last of them also for the demo), to measure, to format
 # and lint.
 PACKAGES = gcc libc6-dev make pkg-config clang bpftool libbpf-dev libelf-dev libsystemd-dev libjansson-dev libmicrohttpd-dev \
-	bats iproute2 python3 strace systemd-container curl \
+	bats iproute2 python3 strace systemd-container curl libclang-rt-dev \
 	nftables gnuplot-nox \
 	clang-format clang-tidy shellcheck
 # To make packages.
@@ -37,7 +37,10 @@ MODULES    = libbpf libelf libsystemd jansson libmicrohttpd
 CFLAGS    ?= -O2 -g
 HARDENING  = -fstack-protector-strong -fPIE $(SANITIZERS) $(if $(SANITIZE),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
 HARDEN_LD  = -pie -Wl,-z,relro,-z,now $(SANITIZERS)
-SANITIZERS = $(if $(SANITIZE),-fsanitize=address -fsanitize=undefined)
+SANITIZERS = $(if $(SANITIZE),-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=all) \
+	$(if $(FUZZING),-fsanitize=fuzzer-no-link -DLONG_DOCUMENT=$(LONGEST_INPUT))
+# Of a fuzzer, in bytes. A document of bindings above it is one that two threads parse.
+LONGEST_INPUT = 4096
 
 ISOMER_CFLAGS := -std=gnu17 -D_GNU_SOURCE $(CFLAGS) -Wall -Wextra -Wshadow -Werror $(HARDENING) \
 	-DISOMER_VERSION='"$(VERSION)"' -DHELPER_PATH='"$(libexecdir)/isomer-helper"' \
@@ -54,21 +57,23 @@ LIBRARY    = $(BUILD)/libisomer.a
 PROGRAMS   = $(addprefix $(BUILD)/,isomctl isomer-helper isomer-metrics isomer-generator)
 TEST_TOOLS = $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(wildcard tests/tools/*.c))
 UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test-*.c))
+FUZZERS    = $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz-*.c))
+REPLAYS    = $(patsubst tests/fuzz/fuzz-%.c,$(BUILD)/tests/replay-%,$(wildcard tests/fuzz/fuzz-*.c))
 BENCH_TOOLS = $(addprefix $(BUILD)/bench/,attach-empty make-bindings table-memory time-insert time-lookup time-run \
 	traffic)
 UNITS      = $(patsubst units/%.in,$(BUILD)/units/%,$(wildcard units/*.in)) $(filter-out %.in,$(wildcard units/*))
-SCRIPTS    = .ci/run packaging/make-deb tests/run tests/bench/bench $(wildcard tests/demo/* tests/vm/*) tests/lib/boot-container tests/lib/get-programs \
-	$(wildcard tests/lib/*.bash tests/*/*.bats)
+SCRIPTS    = .ci/run packaging/make-deb tests/run tests/fuzz/run tests/bench/bench $(wildcard tests/demo/* tests/vm/*) \
+	$(wildcard tests/lib/*.bash tests/*/*.bats) tests/lib/boot-container tests/lib/get-programs
 C_SOURCES  = $(wildcard src/*.c src/*/*.c generators/*.c)
 
-.PHONY: all tests deps install uninstall check check-matrix deb soak demo bench format lint clean help FORCE
+.PHONY: all tests fuzzers deps install uninstall check check-matrix deb soak fuzz demo bench format lint clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
 all: $(PROGRAMS) ## build isomctl and the programs beside it (the default)
 
 # stage is what a container of the tests gets laid over its /usr.
-tests: all $(TEST_TOOLS) $(UNIT_TESTS) ## build, besides, what the tests run
+tests: all $(TEST_TOOLS) $(UNIT_TESTS) $(REPLAYS) ## build, besides, what the tests run
 	@rm -rf $(BUILD)/stage
 	@$(MAKE) --no-print-directory -s install DESTDIR=$(abspath $(BUILD))/stage
 
@@ -85,16 +90,23 @@ $(BUILD)/isomer-generator: $(call objects,generators/*.c)
 $(TEST_TOOLS): $(BUILD)/tests/%: $(BUILD)/obj/tests/tools/%.o
 $(UNIT_TESTS): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o
 
+# The same targets with libFuzzer, and with a main that gives them files. What Isomer says comes to fuzz.c.
+fuzzers: $(FUZZERS)
+FUZZ_OBJECTS = $(BUILD)/obj/tests/fuzz/fuzz.o $(BUILD)/obj/generators/facts.o
+$(FUZZERS): $(BUILD)/%: $(BUILD)/obj/tests/fuzz/%.o $(FUZZ_OBJECTS)
+$(REPLAYS): $(BUILD)/tests/replay-%: $(BUILD)/obj/tests/fuzz/fuzz-%.o $(FUZZ_OBJECTS) $(BUILD)/obj/tests/fuzz/replay.o
+$(REPLAYS) $(FUZZERS): private FUZZ_LDFLAGS = -Wl,--wrap=say_error,--wrap=warn $(if $(FUZZING),-fsanitize=fuzzer)
+
 # What measures knows nothing of the library, so that it measures any version of it.
 $(BENCH_TOOLS): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o
 $(addprefix $(BUILD)/bench/,make-bindings time-insert time-lookup): $(BUILD)/obj/tests/bench/bindings.o
 $(addprefix $(BUILD)/bench/,table-memory time-lookup): $(BUILD)/obj/tests/bench/state.o
 $(addprefix $(BUILD)/obj/tests/bench/,attach-empty.o time-lookup.o): | $(BUILD)/lookup.skel.h
 
-$(PROGRAMS) $(UNIT_TESTS): $(LIBRARY)
-$(PROGRAMS) $(UNIT_TESTS) $(TEST_TOOLS) $(BENCH_TOOLS): $(BUILD)/flags
+$(PROGRAMS) $(UNIT_TESTS) $(FUZZERS) $(REPLAYS): $(LIBRARY)
+$(PROGRAMS) $(UNIT_TESTS) $(TEST_TOOLS) $(FUZZERS) $(REPLAYS) $(BENCH_TOOLS): $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(ISOMER_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)
+	$(CC) $(ISOMER_LDFLAGS) $(FUZZ_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -156,8 +168,8 @@ deps: ## install the Debian packages that are missing
 check: ## install what is missing, build, and run all tests, or those named by TESTS="FILE..." (root)
 	@$(MAKE) --no-print-directory -s deps
 	@$(MAKE) --no-print-directory tests
-	@BUILD=$(abspath $(BUILD)) tests/lib/get-programs
-	BUILD=$(abspath $(BUILD)) tests/run $(TESTS)
+	@tests/lib/get-programs
+	BUILD=$(abspath $(BUILD)) $(if $(SANITIZE),TEST_TIMEOUT=$${TEST_TIMEOUT:-1200}) tests/run $(TESTS)
 
 # For user spaces whose libc is older, a build that brings its own: tests/lib/boot-container tells more.
 PORTABLE = -Wl,--dynamic-linker=/usr/lib/isomer-tests/lib/ld.so -Wl,--disable-new-dtags,-rpath,/usr/lib/isomer-tests/lib
@@ -175,6 +187,12 @@ soak: ## traffic for SOAK seconds (300) while bindings, sockets, units and the d
 	@$(MAKE) --no-print-directory -s deps
 	@$(MAKE) --no-print-directory tests
 	SOAK=$(SOAK) TEST_TIMEOUT=$$(($(SOAK) + 300)) BUILD=$(abspath $(BUILD)) tests/run tests/soak/soak.bats
+
+FUZZ_SECONDS ?= 60
+fuzz: ## let all fuzz targets, or those of FUZZ="section ...", make up inputs for FUZZ_SECONDS=60 each
+	@$(MAKE) --no-print-directory -s deps
+	@$(MAKE) --no-print-directory -s fuzzers CC=$(CLANG) SANITIZE=1 FUZZING=1 BUILD=$(BUILD)/fuzz
+	@BUILD=$(BUILD)/fuzz FUZZ_SECONDS=$(FUZZ_SECONDS) LONGEST_INPUT=$(LONGEST_INPUT) tests/fuzz/run $(FUZZ)
 
 demo: ## install what is missing, build, and show Isomer at work in a throw-away systemd (root)
 	@$(MAKE) --no-print-directory -s deps

@@ -35,14 +35,14 @@ static enum assignment list_assignment(const char *value)
 	return *value ? ASSIGNED : ASSIGNED_EMPTY;
 }
 
-static enum assignment boolean_assignment(const char *value)
+/* systemd passes over what is no boolean, and so what was assigned before stays. */
+static void note_boolean(enum assignment *assignment, const char *value)
 {
 	struct reason reason;
 	bool yes;
 
-	if (boolean_parse(value, &yes, &reason) < 0)
-		return NOT_ASSIGNED;
-	return yes ? ASSIGNED : ASSIGNED_EMPTY;
+	if (boolean_parse(value, &yes, &reason) == 0)
+		*assignment = yes ? ASSIGNED : ASSIGNED_EMPTY;
 }
 
 /* "/" is no root directory of its own: a drop-in may say so to undo what another one says. */
@@ -86,7 +86,7 @@ static int note_service_key(struct facts *facts, const char *key, const char *va
 	} else if (strcmp(key, "RootImage") == 0) {
 		facts->root_image = root_assignment(value);
 	} else if (strcmp(key, "RootDirectoryStartOnly") == 0) {
-		facts->root_for_start_only = boolean_assignment(value);
+		note_boolean(&facts->root_for_start_only, value);
 	} else if (strcmp(key, "Sockets") == 0) {
 		/* This list can't be emptied: systemd.service(5). */
 		return append_words(&facts->sockets, value);
@@ -97,7 +97,7 @@ static int note_service_key(struct facts *facts, const char *key, const char *va
 static int note_socket_key(struct facts *facts, const char *key, const char *value)
 {
 	if (strcmp(key, "Accept") == 0)
-		facts->accept = boolean_assignment(value);
+		note_boolean(&facts->accept, value);
 	else if (strcmp(key, "Service") == 0 && *value)
 		return replace_text(&facts->service, value);
 	return 0;

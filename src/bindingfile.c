@@ -21,8 +21,10 @@
 #include "say.h"
 
 #define ENTRY_FLAGS (JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK | JSON_DECODE_ANY)
-#define REPORT_EACH 1024      /* entries */
-#define LONG        (1 << 20) /* bytes; below it a second thread gains nothing */
+#define REPORT_EACH 1024 /* entries */
+#ifndef LONG_DOCUMENT
+#define LONG_DOCUMENT (1 << 20) /* bytes; below it a second thread gains nothing */
+#endif
 
 #define EXPECTED                                                                                   \
 	"expected an object with one key, {\"bindings\": [{\"label\": …, \"prefix\": …, "      \
@@ -460,7 +462,7 @@ int binding_file_parse(const char *name, const char *text, size_t length, progre
 	*ret = (struct binding_file){};
 	json_object_seed(0); /* before there are threads */
 	r = take_head(&document);
-	if (r == 0 && length > LONG)
+	if (r == 0 && length > LONG_DOCUMENT)
 		middle = guess_middle(&document);
 	if (r == 0)
 		r = middle ? take_two_parts(&document, middle, progress)

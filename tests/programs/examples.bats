@@ -6,7 +6,7 @@ load ../lib/units
 bats_require_minimum_version 1.5.0
 
 examples=$TESTS/../docs/examples
-programs=$BUILD/programs
+programs=$(realpath "$TESTS/../build/programs")
 
 setup_file() {
 	export ISOMER_TEST_PROGRAMS=$programs

@@ -2,7 +2,7 @@
 #
 # What isomer-metrics serves: the counters, in the formats that are asked for, as Prometheus itself reads them.
 load ../lib/netns
-export PATH=$BUILD/programs/usr/bin:$PATH
+export PATH=$TESTS/../build/programs/usr/bin:$PATH
 bats_require_minimum_version 1.5.0
 
 # start_metrics [ARGUMENT...]: serves on 127.0.0.1:8000.

@@ -434,7 +434,7 @@ reloads() { grep -q ^ExecReload= out/foo.service.d/*isomer.conf; }
 	done
 	socket usr/same.socket
 	socket usr/other.socket Service=named.service
-	socket usr/accepted.socket Accept=yes
+	socket usr/accepted.socket Accept=yes Accept=maybe
 	socket usr/template@.socket
 	socket usr/instance@.socket
 	socket usr/specifier@.socket Service=template@%i.service
