@@ -62,16 +62,23 @@ static int replace_text(char **text, const char *with)
 	return 0;
 }
 
-static int append_words(char **words, const char *more)
+/* Room doubles: of a file with a hundred thousand such lines each would else copy all before it. */
+static int append_words(struct facts *facts, const char *more)
 {
-	char *joined;
+	size_t length = strlen(more), needed = facts->sockets_length + length + sizeof(" ");
 
-	if (!*words)
-		return replace_text(words, more);
-	if (asprintf(&joined, "%s %s", *words, more) < 0)
-		return -ENOMEM;
-	free(*words);
-	*words = joined;
+	if (needed > facts->sockets_room) {
+		char *longer = realloc(facts->sockets, 2 * needed);
+
+		if (!longer)
+			return -ENOMEM;
+		facts->sockets = longer;
+		facts->sockets_room = 2 * needed;
+	}
+	if (facts->sockets_length)
+		facts->sockets[facts->sockets_length++] = ' ';
+	memcpy(facts->sockets + facts->sockets_length, more, length + 1);
+	facts->sockets_length += length;
 	return 0;
 }
 
@@ -89,7 +96,7 @@ static int note_service_key(struct facts *facts, const char *key, const char *va
 		note_boolean(&facts->root_for_start_only, value);
 	} else if (strcmp(key, "Sockets") == 0) {
 		/* This list can't be emptied: systemd.service(5). */
-		return append_words(&facts->sockets, value);
+		return append_words(facts, value);
 	}
 	return 0;
 }
@@ -152,7 +159,7 @@ int facts_add(struct facts *sum, const struct facts *next)
 	if (next->service)
 		r = replace_text(&sum->service, next->service);
 	if (r == 0 && next->sockets)
-		r = append_words(&sum->sockets, next->sockets);
+		r = append_words(sum, next->sockets);
 	return r;
 }
 

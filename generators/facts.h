@@ -6,6 +6,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /* What a key was last set to; for a boolean, empty means no. */
 enum assignment { NOT_ASSIGNED, ASSIGNED_EMPTY, ASSIGNED };
@@ -17,6 +18,7 @@ struct facts {
 	enum assignment accept;      /* ASSIGNED: Accept=yes */
 	char *service;               /* of a socket unit: the last Service=; NULL: none */
 	char *sockets;               /* of a service: the words of all Sockets=; NULL: none */
+	size_t sockets_length, sockets_room;
 
 	/* Of a service: has it a root directory of its own, and only for its ExecStart=? */
 	enum assignment root_directory;

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "../src/cleanup.h"
 #include "../src/say.h"
@@ -191,7 +192,7 @@ static bool activated_service(const struct unit *socket, struct unit_name *ret)
 	if (r == 0)
 		r = unit_name_parse(service, ret, &reason);
 	if (r == -EINVAL)
-		warn("%s: Service=%s is skipped: %s", name->full, socket->facts.service,
+		warn("%s: Service=%.255s is skipped: %s", name->full, socket->facts.service,
 			reason.text);
 	return r == 0;
 }
@@ -227,30 +228,38 @@ static void write_socket(FILE *file, bool systemd_passes_sockets)
 		file);
 }
 
-static int open_dropin(const struct generator *generator, const char *owner, FILE **ret)
+/* Returns the path, for the caller to free, or NULL, said. */
+static char *dropin_path(const struct generator *generator, const char *owner)
 {
-	_cleanup_(freep) char *directory = NULL, *path = NULL;
+	_cleanup_(freep) char *directory = NULL;
+	char *path;
 
 	if (asprintf(&directory, "%s/%s.d", generator->output, owner) < 0) {
 		directory = NULL;
-		return fail(-ENOMEM, "%m");
+		fail(-ENOMEM, "%m");
+		return NULL;
+	}
+	if (mkdir(directory, 0755) < 0 && errno != EEXIST) {
+		fail(-errno, "%s: %m", directory);
+		return NULL;
 	}
 	if (asprintf(&path, "%s/%s", directory, naming_name(&generator->naming, owner)) < 0) {
-		path = NULL;
-		return fail(-ENOMEM, "%m");
+		fail(-ENOMEM, "%m");
+		return NULL;
 	}
-	if (mkdir(directory, 0755) < 0 && errno != EEXIST)
-		return fail(-errno, "%s: %m", directory);
-	*ret = fopen(path, "wxe");
-	return *ret ? 0 : fail(-errno, "%s: %m", path);
+	return path;
 }
 
 static void write_dropin(const struct generator *generator, const struct dropin *dropin)
 {
-	_cleanup_(fclosep) FILE *file = NULL;
+	_cleanup_(freep) char *path = dropin_path(generator, dropin->owner);
+	_cleanup_(fclosep) FILE *file = path ? fopen(path, "wxe") : NULL;
 
-	if (open_dropin(generator, dropin->owner, &file) < 0)
+	if (!file) {
+		if (path)
+			fail(-errno, "%s: %m", path);
 		return;
+	}
 	write_comment(file, dropin->section);
 	fputs("[Unit]\n"
 	      "Wants=isomer@%n.service\n"
@@ -267,8 +276,10 @@ static void write_dropin(const struct generator *generator, const struct dropin 
 		write_socket(file, generator->systemd_passes_sockets);
 	else if (!dropin->has_foreign_root)
 		write_service(file, dropin->has_reload);
-	if (fflush(file) != 0)
-		fail(-errno, "%s/%s.d: %m", generator->output, dropin->owner);
+	if (fflush(file) != 0) {
+		fail(-errno, "%s: %m", path);
+		unlink(path); /* half of one could be anything */
+	}
 }
 
 /* Going through the units */
@@ -364,7 +375,8 @@ static int add_served_socket(
 	if (r == 0 && unit_name_is_template(&service->name) && !unit_name_is_template(&name))
 		return 0; /* which instance's section would it be? */
 	if (r == -EINVAL) {
-		warn("%s: %s in Sockets= is skipped: %s", service->name.full, word, reason.text);
+		warn("%s: %.255s in Sockets= is skipped: %s", service->name.full, word,
+			reason.text);
 		return 0;
 	}
 	if (r == 0)
@@ -572,6 +584,7 @@ int main(int argc, char **argv)
 {
 	_cleanup_(generator_clear) struct generator generator = {};
 
+	occupy_standard_streams();
 	if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
 		usage(stdout);
 		return 0;

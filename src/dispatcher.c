@@ -4,8 +4,10 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/magic.h>
 #include <linux/membarrier.h>
 #include <string.h>
@@ -20,13 +22,22 @@
 
 #include "cleanup.h"
 #include "dispatcher.skel.h"
+#include "privileges.h"
 #include "say.h"
 
-#define PIN_MODE       0640
+#define MAP_MODE       0640 /* the group may read */
+#define OWN_MODE       0600 /* of the program and the link, which the kernel opens for writing only */
 #define DIRECTORY_MODE 0750
+#define LOCK_MODE      0700
+#define READERS        "isomer" /* the group that may read, if there is one */
+#define LOCK           "lock"   /* the directory, in that of the state, that is locked */
 #define PROGRAM_NAME   "isomer_dispatch"
 #define MOST_PROGRAMS  64  /* as many as the kernel attaches to a network namespace */
 #define LEAST_CAPACITY 256 /* entries a table is made with: a few KiB */
+
+/* For how long those without the lock wait for a switch to end: it takes much less. */
+#define SWITCH_ATTEMPTS  100
+#define SWITCH_POLL_USEC 10000
 
 /* The names of the maps in the program, which are those of their pins but for the gate's. */
 static const char *const map_names[MAPS] = {
@@ -192,12 +203,23 @@ static int generation_prepare(struct dispatcher_bpf *skeleton, const struct gene
 	return 0;
 }
 
+/* CAP_PERFMON spares the verifier the paths that a CPU only guesses, which are too many. */
+#define LOADING (PRIVILEGE(CAP_BPF) | PRIVILEGE(CAP_PERFMON) | PRIVILEGE(CAP_NET_ADMIN))
+
 static int say_load_error(int error)
 {
+	char text[LONGEST_PRIVILEGES_TEXT];
+	const char *missing = privileges_missing(LOADING, text);
+
+	if (missing)
+		return fail(-EPERM,
+			"cannot load the dispatcher: %m: it takes root, and this process lacks %s",
+			missing);
 	if (error == -EPERM)
 		return fail(error,
-			"cannot load the dispatcher: %m: it takes root, or CAP_BPF and "
-			"CAP_NET_ADMIN");
+			"cannot load the dispatcher: %m: it takes root of the initial user "
+			"namespace, and before Linux 5.11 a limit for locked memory (ulimit -l) "
+			"of 16 MiB or more");
 	if (error == -ENOMEM || error == -E2BIG)
 		return fail(error,
 			"cannot load the dispatcher: %m: the kernel has no memory for "
@@ -216,10 +238,14 @@ int generation_create(
 	const struct generation *last, const uint32_t capacity[SIZED_MAPS], struct generation *ret)
 {
 	_cleanup_(dispatcher_bpf_destroyp) struct dispatcher_bpf *skeleton = NULL;
+	char text[LONGEST_PRIVILEGES_TEXT];
 	struct generation g;
 	int r;
 
 	g = GENERATION_NONE;
+	/* What it would say of a lack of privileges are hundreds of lines, none to the point. */
+	if (privileges_missing(LOADING, text))
+		libbpf_set_print(NULL);
 	skeleton = dispatcher_bpf__open();
 	if (!skeleton)
 		return say_load_error(-errno);
@@ -279,7 +305,23 @@ static char *generation_path(const char *state, uint32_t id)
 	return asprintf(&path, "%s/%u", state, id) < 0 ? NULL : path;
 }
 
-static int pin(int fd, const char *directory, const char *name)
+/*
+ * Lets the group of readers in. Looked up in the file alone: other sources of groups may wait for
+ * the network, which may wait for us. Not being allowed to leaves the group out, and is no error.
+ */
+static int share(const char *path, mode_t mode)
+{
+	_cleanup_(fclosep) FILE *groups = fopen("/etc/group", "re");
+	struct group *group = NULL;
+
+	while (groups && (group = fgetgrent(groups)) && strcmp(group->gr_name, READERS) != 0)
+		;
+	if (group && lchown(path, (uid_t)-1, group->gr_gid) < 0)
+		warn("cannot let the group " READERS " read %s: %m", path);
+	return chmod(path, mode) < 0 ? fail(-errno, "cannot set the mode of %s: %m", path) : 0;
+}
+
+static int pin(int fd, const char *directory, const char *name, mode_t mode)
 {
 	_cleanup_(freep) char *path = path_join(directory, name);
 
@@ -287,9 +329,7 @@ static int pin(int fd, const char *directory, const char *name)
 		return -ENOMEM;
 	if (bpf_obj_pin(fd, path) < 0)
 		return fail(-errno, "cannot pin %s: %m", path);
-	if (chmod(path, PIN_MODE) < 0)
-		return fail(-errno, "cannot set the mode of %s: %m", path);
-	return 0;
+	return mode == OWN_MODE ? 0 : share(path, mode);
 }
 
 static int unpin(const char *directory, const char *name)
@@ -322,6 +362,23 @@ static int remove_pins(const char *path)
 	return 0;
 }
 
+/* <bpffs>/isomer of <bpffs>/isomer/<inode> */
+static char *parent_path(const char *state)
+{
+	return strndup(state, (size_t)(strrchr(state, '/') - state));
+}
+
+/* The directories on the way to the maps of a generation. */
+static int share_all(const char *generation, const char *state)
+{
+	_cleanup_(freep) char *parent = parent_path(state);
+	int r = parent ? share(parent, DIRECTORY_MODE) : -ENOMEM;
+
+	if (r == 0)
+		r = share(state, DIRECTORY_MODE);
+	return r == 0 ? share(generation, DIRECTORY_MODE) : r;
+}
+
 static int generation_pin(const struct generation *g, const char *state)
 {
 	_cleanup_(freep) char *path = NULL;
@@ -340,12 +397,23 @@ static int generation_pin(const struct generation *g, const char *state)
 	if (mkdir(path, DIRECTORY_MODE) < 0)
 		return fail(-errno, "cannot make %s: %m", path);
 
-	r = pin(g->program, path, "program");
+	r = pin(g->program, path, "program", OWN_MODE);
 	for (enum map map = 0; map < MAPS && r == 0; map++)
-		r = pin(g->maps[map], path, pin_name(map));
+		r = pin(g->maps[map], path, pin_name(map), MAP_MODE);
+	if (r == 0)
+		r = share_all(path, state);
 	if (r < 0)
 		remove_pins(path);
 	return r;
+}
+
+/* Is it the directory of a generation? Then *ret is the id of its program. */
+static bool is_generation(const struct dirent *entry, uint32_t *ret)
+{
+	if (entry->d_type != DT_DIR || !isdigit((unsigned char)entry->d_name[0]))
+		return false;
+	*ret = (uint32_t)strtoul(entry->d_name, NULL, 10);
+	return true;
 }
 
 /* Removes the pins of every generation but one: what a switch, or a tool that died, left over. */
@@ -353,6 +421,7 @@ static int remove_generations_but(const char *state, uint32_t id)
 {
 	_cleanup_(closedirp) DIR *directory = opendir(state);
 	struct dirent *entry;
+	uint32_t found;
 
 	if (!directory)
 		return fail(-errno, "cannot open %s: %m", state);
@@ -360,8 +429,7 @@ static int remove_generations_but(const char *state, uint32_t id)
 		_cleanup_(freep) char *path = NULL;
 		int r;
 
-		if (entry->d_type != DT_DIR || entry->d_name[0] == '.' ||
-			strtoul(entry->d_name, NULL, 10) == id)
+		if (!is_generation(entry, &found) || found == id)
 			continue;
 		path = path_join(state, entry->d_name);
 		if (!path)
@@ -371,12 +439,6 @@ static int remove_generations_but(const char *state, uint32_t id)
 			return r;
 	}
 	return 0;
-}
-
-/* <bpffs>/isomer of <bpffs>/isomer/<inode> */
-static char *parent_path(const char *state)
-{
-	return strndup(state, (size_t)(strrchr(state, '/') - state));
 }
 
 /* Also where somebody who reads has the link open, from here on nothing is dispatched. */
@@ -389,6 +451,22 @@ static void detach(const char *state)
 		bpf_link_detach(link); /* one whose network namespace is gone is detached */
 }
 
+static int remove_directory(const char *parent, const char *name)
+{
+	_cleanup_(freep) char *path = path_join(parent, name);
+
+	if (!path)
+		return -ENOMEM;
+	return rmdir(path) < 0 && errno != ENOENT ? fail(-errno, "cannot remove %s: %m", path) : 0;
+}
+
+static bool has_lock(const char *state)
+{
+	_cleanup_(freep) char *path = path_join(state, LOCK);
+
+	return path && access(path, F_OK) == 0;
+}
+
 static int remove_state(const char *state)
 {
 	_cleanup_(freep) char *parent = parent_path(state);
@@ -399,8 +477,15 @@ static int remove_state(const char *state)
 
 	if (r == 0)
 		r = remove_generations_but(state, 0);
-	if (r == 0 && rmdir(state) < 0 && errno != ENOENT)
-		r = fail(-errno, "cannot remove %s: %m", state);
+	if (r == 0)
+		r = remove_directory(state, LOCK);
+	/* From here on others lock a new one, and may begin to load. */
+	if (r == 0 && rmdir(state) < 0) {
+		int error = -errno;
+
+		if (error != -ENOENT && !(error == -ENOTEMPTY && has_lock(state)))
+			r = fail(error, "cannot remove %s: %m", state);
+	}
 	if (r == 0 && parent)
 		rmdir(parent); /* succeeds with the last one */
 	return r;
@@ -421,9 +506,10 @@ static int own_netns(ino_t *ret)
 }
 
 /*
- * Opens the link of a state directory, and tells the program that it runs. Returns -ENOENT,
- * unsaid, where there is none, or where its network namespace is gone: inode numbers come back,
- * and then the directory of a dead namespace stands where that of a new one belongs.
+ * Opens the link of a state directory, and tells the program that it runs. Returns -EACCES,
+ * unsaid, to those who may only read; and -ENOENT, unsaid, where there is none, or where its
+ * network namespace is gone: inode numbers come back, and then the directory of a dead namespace
+ * stands where that of a new one belongs.
  */
 static int link_open(const char *state, ino_t netns, uint32_t *ret_program)
 {
@@ -435,8 +521,15 @@ static int link_open(const char *state, ino_t netns, uint32_t *ret_program)
 	if (!path)
 		return -ENOMEM;
 	link = bpf_obj_get(path);
+	if (link < 0 && errno == EPERM)
+		return fail(-EPERM,
+			"cannot open %s: %m: this kernel's bpf(2) takes root, or CAP_BPF "
+			"(sysctl kernel.unprivileged_bpf_disabled)",
+			path);
 	if (link < 0)
-		return errno == ENOENT ? -ENOENT : fail(-errno, "cannot open %s: %m", path);
+		return errno == ENOENT || errno == EACCES
+			? -errno
+			: fail(-errno, "cannot open %s: %m", path);
 	if (bpf_obj_get_info_by_fd(link, &info, &size) < 0)
 		return fail(-errno, "cannot examine %s: %m", path);
 	if (info.type != BPF_LINK_TYPE_NETNS || info.netns.netns_ino != netns)
@@ -456,10 +549,80 @@ static bool is_bpffs(const char *path)
 	return statfs(path, &fs) == 0 && fs.f_type == BPF_FS_MAGIC;
 }
 
+/* Says who has access to what stands in a BPF file system. Returns -EPERM: it is said. */
+static int say_no_access(const char *path)
+{
+	fail(-EACCES,
+		"cannot look into %s: %m: it takes root; status and bindings are also for the "
+		"group \"" READERS "\", if there was one when the dispatcher was loaded, and if it "
+		"may search the BPF file system (chmod o+x)",
+		path);
+	return -EPERM;
+}
+
+/*
+ * Checks that nobody else could have put a directory, or what is in it, there. So, from a file
+ * system that is safe, down to the pins, nothing can be exchanged under our feet. -ENOENT, unsaid.
+ */
+static int check_directory(const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT    ? -ENOENT
+			: errno == EACCES ? say_no_access(path)
+					  : fail(-errno, "cannot examine %s: %m", path);
+	if (!S_ISDIR(st.st_mode))
+		return fail(-ENOTDIR,
+			"%s is %s, where the dispatcher's directory belongs: remove it", path,
+			S_ISLNK(st.st_mode) ? "a symbolic link" : "a file");
+	if (st.st_uid != 0 && st.st_uid != geteuid())
+		return fail(-EPERM,
+			"%s belongs to user %u, who could give us anything for the dispatcher: "
+			"remove it",
+			path, st.st_uid);
+	if (st.st_mode & (S_IWGRP | S_IWOTH))
+		return fail(-EPERM,
+			"others than its owner may write to %s: what is in there can't be trusted: "
+			"remove it",
+			path);
+	return 0;
+}
+
+/* As with /tmp, others may have files there, if they can't touch ours. */
+static int check_bpffs(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return fail(-errno, "cannot examine %s: %m", path);
+	if ((st.st_uid != 0 && st.st_uid != geteuid()) ||
+		(st.st_mode & (S_IWGRP | S_IWOTH) && !(st.st_mode & S_ISVTX)))
+		return fail(-EPERM,
+			"%s can't be trusted, for others may move what is in there: chown root %s "
+			"&& chmod 755 %s",
+			path, path, path);
+	return 0;
+}
+
+static int mount_bpffs(const char *path)
+{
+	if (mount("bpf", path, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755") < 0)
+		return fail(-errno,
+			"cannot mount a BPF file system on %s: %m: run mount -t bpf bpf %s", path,
+			path);
+	notice("mounted a BPF file system on %s, in this mount namespace: whoever has "
+	       "another one ('ip netns exec' makes one each time) doesn't see it: use "
+	       "'isomctl --netns PATH' then",
+		path);
+	return 0;
+}
+
 /* Finds the BPF file system; mounts the default one where the kernel's mount point is bare. */
 static int find_bpffs(const char *bpffs, bool may_mount, const char **ret)
 {
 	const char *path = bpffs ?: DEFAULT_BPFFS;
+	int r = 0;
 
 	if (!is_bpffs(path)) {
 		if (bpffs)
@@ -468,22 +631,53 @@ static int find_bpffs(const char *bpffs, bool may_mount, const char **ret)
 				path, path);
 		if (!may_mount)
 			return -ENOENT;
-		if (mount("bpf", path, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755") < 0)
-			return fail(-errno, "cannot mount a BPF file system on %s: %m", path);
-		notice("mounted a BPF file system on %s, in this mount namespace: whoever has "
-		       "another one ('ip netns exec' makes one each time) doesn't see it: use "
-		       "'isomctl --netns PATH' then",
-			path);
+		r = mount_bpffs(path);
 	}
 	*ret = path;
-	return 0;
+	return r == 0 ? check_bpffs(path) : r;
 }
 
-static int lock(int fd, int operation)
+/* -ENOENT, unsaid, where its parent isn't there. */
+static int make_directory(const char *path, mode_t mode)
+{
+	if (mkdir(path, mode) == 0 || errno == EEXIST)
+		return 0;
+	return errno == ENOENT ? -ENOENT : fail(-errno, "cannot make %s: %m", path);
+}
+
+/* Sees to it that a directory is there, where it is to be made, and that it is ours. */
+static int take_directory(const char *path, bool create)
+{
+	int r = create ? make_directory(path, DIRECTORY_MODE) : 0;
+
+	return r == 0 ? check_directory(path) : r;
+}
+
+/*
+ * Opens the directory that is the lock. The state directory itself won't do: whoever may read it
+ * could lock it, and have everybody wait. -ENOENT, unsaid, where the state directory is gone;
+ * -EACCES, unsaid, to those who may only read.
+ */
+static int open_lock(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0 && errno == ENOENT && mkdir(path, LOCK_MODE) == 0)
+		return open_lock(path);
+	if (fd < 0)
+		return errno == ENOENT || errno == EACCES
+			? -errno
+			: fail(-errno, "cannot open %s: %m", path);
+	return fd;
+}
+
+/* -EWOULDBLOCK, unsaid. */
+static int lock(int fd, int operation, const char *path)
 {
 	while (flock(fd, operation) < 0)
 		if (errno != EINTR)
-			return -errno;
+			return errno == EWOULDBLOCK ? -EWOULDBLOCK
+						    : fail(-errno, "cannot lock %s: %m", path);
 	return 0;
 }
 
@@ -496,49 +690,30 @@ static bool is_current(int fd, const char *path)
 		open_one.st_ino == named.st_ino && open_one.st_dev == named.st_dev;
 }
 
-/* -ENOENT, unsaid, where its parent isn't there. */
-static int make_directory(const char *path)
+/*
+ * Locks a state directory. An unload may take it away while we wait: then try again. Unsaid are
+ * -ENOENT, where there is none, -EWOULDBLOCK, and -EACCES to those who may only read.
+ */
+static int lock_state(const char *state, int operation, bool create)
 {
-	if (mkdir(path, DIRECTORY_MODE) == 0 || errno == EEXIST)
-		return 0;
-	return errno == ENOENT ? -ENOENT : fail(-errno, "cannot make %s: %m", path);
-}
+	_cleanup_(freep) char *parent = parent_path(state), *path = path_join(state, LOCK);
 
-static int make_state(const char *state)
-{
-	_cleanup_(freep) char *parent = parent_path(state);
-	int r;
-
-	if (!parent)
+	if (!parent || !path)
 		return -ENOMEM;
-	do {
-		r = make_directory(parent);
-		if (r == 0)
-			r = make_directory(state);
-	} while (r == -ENOENT); /* an unload took the parent away in between */
-	return r;
-}
-
-/* Opens and locks a state directory. An unload may take it away while we wait: then try again. */
-static int lock_state(const char *path, int operation, bool create)
-{
 	for (;;) {
 		_cleanup_(closep) int fd = -EBADF;
-		int r;
+		int r = take_directory(parent, create);
 
-		if (create) {
-			r = make_state(path);
-			if (r < 0)
-				return r;
-		}
-		fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (fd < 0 && errno == ENOENT && create)
-			continue;
-		if (fd < 0)
-			return errno == ENOENT ? -ENOENT : fail(-errno, "cannot open %s: %m", path);
-		r = lock(fd, operation);
+		if (r == 0)
+			r = take_directory(state, create);
+		if (r == 0)
+			r = fd = open_lock(path);
+		if (r == -ENOENT && create)
+			continue; /* an unload took it away in between */
+		if (r >= 0)
+			r = lock(fd, operation, path);
 		if (r < 0)
-			return fail(r, "cannot lock %s: %m", path);
+			return r;
 		if (is_current(fd, path))
 			return take_fd(fd);
 	}
@@ -605,7 +780,12 @@ static int check_no_other(int netns_fd, const char *state)
 		struct bpf_prog_info info = {};
 		uint32_t size = sizeof(info);
 
-		if (program >= 0 && bpf_obj_get_info_by_fd(program, &info, &size) == 0 &&
+		if (program < 0 && errno == EPERM)
+			warn("program %u is attached to this network namespace as well: without "
+			     "CAP_SYS_ADMIN it can't be told whether it is a dispatcher that was "
+			     "loaded with another --bpffs",
+				ids[i]);
+		else if (program >= 0 && bpf_obj_get_info_by_fd(program, &info, &size) == 0 &&
 			strncmp(info.name, PROGRAM_NAME, sizeof(info.name)) == 0)
 			return fail(-EEXIST,
 				"this network namespace has a dispatcher (program %u), whose state "
@@ -633,7 +813,7 @@ int dispatcher_load(const char *bpffs, bool *ret_loaded)
 		return r;
 	locked = lock_state(path, LOCK_EX, true);
 	if (locked < 0)
-		return locked;
+		return locked == -EACCES ? say_no_access(path) : locked;
 
 	link = link_open(path, netns, &program);
 	if (link >= 0) {
@@ -641,7 +821,7 @@ int dispatcher_load(const char *bpffs, bool *ret_loaded)
 		return 0;
 	}
 	if (link != -ENOENT)
-		return link;
+		return link == -EACCES ? say_no_access(path) : link;
 	remove_dead_neighbours(path);
 	r = unpin(path, "link");
 	if (r == 0)
@@ -663,7 +843,7 @@ int dispatcher_load(const char *bpffs, bool *ret_loaded)
 	else if ((link = bpf_link_create(g.program, netns_fd, BPF_SK_LOOKUP, NULL)) < 0)
 		r = fail(-errno, "cannot attach the dispatcher to the network namespace: %m");
 	else
-		r = pin(link, path, "link");
+		r = pin(link, path, "link", OWN_MODE);
 	if (r < 0) {
 		remove_state(path);
 		return r;
@@ -685,7 +865,7 @@ int dispatcher_unload(const char *bpffs, bool *ret_unloaded)
 		r = state_path(bpffs, false, netns, &path);
 	if (r == 0) {
 		locked = lock_state(path, LOCK_EX, false);
-		r = locked < 0 ? locked : 0;
+		r = locked == -EACCES ? say_no_access(path) : locked < 0 ? locked : 0;
 	}
 	if (r == -ENOENT)
 		return 0;
@@ -706,6 +886,8 @@ static int check_abi(int ledger)
 
 	if (bpf_obj_get_info_by_fd(ledger, &info, &size) < 0)
 		return fail(-errno, "cannot examine the dispatcher's ledger: %m");
+	if (info.type != BPF_MAP_TYPE_ARRAY || info.value_size < sizeof(abi))
+		return 0; /* no ledger of any ABI: check_shape() says so */
 	value = calloc(1, info.value_size + sizeof(*value));
 	if (!value || bpf_map_lookup_elem(ledger, &key, value) < 0)
 		return fail(-errno, "cannot read the dispatcher's ledger: %m");
@@ -716,6 +898,42 @@ static int check_abi(int ledger)
 		"the loaded dispatcher has ABI %u and this program speaks ABI %u: run "
 		"'isomctl upgrade' of the newer of the two",
 		abi, DISPATCHER_ABI);
+}
+
+/* What a map is made of; what is sized to need has its size from the kernel. */
+static const struct {
+	uint32_t type, key_size, value_size, max_entries;
+} map_shapes[MAPS] = {
+	[MAP_SLOTS] = {BPF_MAP_TYPE_ARRAY, sizeof(uint32_t), sizeof(struct slot), 0},
+	[MAP_CLAIMS] = {BPF_MAP_TYPE_HASH, sizeof(struct binding_key), sizeof(destination_id), 0},
+	[MAP_GATE] = {BPF_MAP_TYPE_ARRAY, sizeof(uint32_t), sizeof(struct gate), 1},
+	[MAP_LEDGER] = {BPF_MAP_TYPE_ARRAY, sizeof(uint32_t), sizeof(struct ledger), 1},
+	[MAP_PORT_USES] = {BPF_MAP_TYPE_ARRAY, sizeof(uint32_t), sizeof(struct port_uses),
+		PROTOCOLS *PORTS},
+	[MAP_SOCKETS] = {BPF_MAP_TYPE_SOCKMAP, sizeof(destination_id), sizeof(uint64_t),
+		MAX_DESTINATIONS},
+	[MAP_COUNTERS] = {BPF_MAP_TYPE_PERCPU_ARRAY, sizeof(destination_id),
+		sizeof(struct counters), MAX_DESTINATIONS},
+	[MAP_DESTINATIONS] = {BPF_MAP_TYPE_ARRAY, sizeof(destination_id),
+		sizeof(struct destination), MAX_DESTINATIONS},
+	[MAP_OWNERS] = {BPF_MAP_TYPE_ARRAY, sizeof(uint32_t), sizeof(struct owner), MAX_OWNERS},
+};
+
+#define DAMAGED "the dispatcher's state is damaged: run 'isomctl unload' and 'isomctl load'"
+
+/* Memory that is mapped or copied has to have the size that we take it for. */
+static int check_shape(int fd, enum map map, const char *path)
+{
+	struct bpf_map_info info = {};
+	uint32_t size = sizeof(info), entries = map_shapes[map].max_entries;
+
+	if (bpf_obj_get_info_by_fd(fd, &info, &size) < 0)
+		return fail(-errno, "cannot examine %s: %m", path);
+	if (info.type != map_shapes[map].type || info.key_size != map_shapes[map].key_size ||
+		info.value_size != map_shapes[map].value_size ||
+		(entries ? info.max_entries != entries : info.max_entries & (info.max_entries - 1)))
+		return fail(-EIO, "%s is not a map of ours: " DAMAGED, path);
+	return 0;
 }
 
 static int generation_open(const char *state, uint32_t id, bool writable, struct generation *ret)
@@ -735,17 +953,21 @@ static int generation_open(const char *state, uint32_t id, bool writable, struct
 			return -ENOMEM;
 		g.maps[map] = bpf_obj_get_opts(path, &access);
 		if (g.maps[map] < 0) {
-			fail(-errno,
-				"cannot open %s: %m: the dispatcher's state is damaged: run "
-				"'isomctl unload' and 'isomctl load'",
-				path);
+			if (errno == EACCES)
+				return say_no_access(path);
+			fail(-errno, "cannot open %s: %m: " DAMAGED, path);
 			return -EIO;
 		}
-		if (map == MAP_LEDGER) {
-			r = check_abi(g.maps[map]);
-			if (r < 0)
-				return r;
-		}
+	}
+	r = check_abi(g.maps[MAP_LEDGER]);
+	if (r < 0)
+		return r;
+	for (enum map map = 0; map < MAPS; map++) {
+		_cleanup_(freep) char *path = path_join(directory, pin_name(map));
+
+		r = path ? check_shape(g.maps[map], map, path) : -ENOMEM;
+		if (r < 0)
+			return r;
 	}
 	r = generation_map(&g, writable);
 	if (r < 0)
@@ -755,9 +977,33 @@ static int generation_open(const char *state, uint32_t id, bool writable, struct
 	return 0;
 }
 
+/*
+ * The generation that is alive, for those who may not open the link: the only one there is. During
+ * a switch there are two, for a moment, and after a tool that was killed, until the next change.
+ */
+static int find_only_generation(const char *state, uint32_t *ret)
+{
+	for (int attempt = 0; attempt < SWITCH_ATTEMPTS; attempt++) {
+		_cleanup_(closedirp) DIR *directory = opendir(state);
+		struct dirent *entry;
+		int count = 0;
+
+		if (!directory)
+			return errno == EACCES ? say_no_access(state) : -ENOENT;
+		while ((entry = readdir(directory)))
+			count += is_generation(entry, ret);
+		if (count < 2)
+			return count ? 0 : -ENOENT;
+		usleep(SWITCH_POLL_USEC);
+	}
+	return fail(-EBUSY,
+		"%s has several generations of the dispatcher, and only root can tell which one "
+		"is in use: a change takes long, or was cut off, and the next one tidies up",
+		state);
+}
+
 static int dispatcher_open_state(struct dispatcher *d, const char *bpffs)
 {
-	uint32_t program;
 	ino_t netns = 0;
 	int r;
 
@@ -766,15 +1012,17 @@ static int dispatcher_open_state(struct dispatcher *d, const char *bpffs)
 		r = state_path(bpffs, false, netns, &d->path);
 	if (r < 0)
 		return r;
-	d->lock = lock_state(d->path, d->writable ? LOCK_EX : LOCK_SH, false);
-	if (d->lock < 0)
-		return d->lock;
-	d->link = link_open(d->path, netns, &program);
-	if (d->link < 0)
-		return d->link;
-	r = generation_open(d->path, program, d->writable, &d->now);
+	d->lock = r = lock_state(d->path, d->writable ? LOCK_EX : LOCK_SH, false);
+	if (r >= 0)
+		d->link = r = link_open(d->path, netns, &d->program);
+	if (r == -EACCES)
+		r = d->writable ? say_no_access(d->path)
+				: find_only_generation(d->path, &d->program);
+	if (r < 0)
+		return r;
+	r = generation_open(d->path, d->program, d->writable, &d->now);
 	if (r == 0 && d->writable)
-		r = remove_generations_but(d->path, program);
+		r = remove_generations_but(d->path, d->program);
 	return r;
 }
 
@@ -844,19 +1092,9 @@ int dispatcher_switch(struct dispatcher *d, struct generation *next)
 	}
 	generation_free(&d->now);
 	d->now = *next;
+	d->program = id;
 	*next = GENERATION_NONE;
 	return remove_generations_but(d->path, id);
-}
-
-int dispatcher_program_id(const struct dispatcher *d, uint32_t *ret)
-{
-	struct bpf_link_info info = {};
-	uint32_t size = sizeof(info);
-
-	if (bpf_obj_get_info_by_fd(d->link, &info, &size) < 0)
-		return -errno;
-	*ret = info.prog_id;
-	return 0;
 }
 
 /*

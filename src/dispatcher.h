@@ -8,7 +8,10 @@
  * A program and its maps are one generation. <bpffs>/isomer/<inode of the netns>/ holds the link
  * and one directory for each generation, named after its program's id. The link tells which one
  * is alive, so replacing a generation is one store in the kernel, and a tool killed at any moment
- * leaves the one or the other, whole.
+ * leaves the one or the other, whole. It also holds a directory that is the lock, and root's alone.
+ *
+ * If there is a group "isomer", its members may read the maps, and nothing else: they can't lock,
+ * so what they read may be in the middle of a change.
  */
 #pragma once
 
@@ -54,9 +57,10 @@ struct generation {
 };
 
 struct dispatcher {
-	char *path; /* the state directory */
-	int lock;   /* it, open and locked */
-	int link;
+	char *path;       /* the state directory */
+	int lock;         /* of it, open and locked; or an error, for those who may only read */
+	int link;         /* likewise */
+	uint32_t program; /* the id of the one that is alive */
 	bool writable;
 	struct generation now;
 };
@@ -66,8 +70,7 @@ struct dispatcher {
  * then *ret_loaded is false. bpffs: where a BPF file system is mounted; NULL for DEFAULT_BPFFS,
  * which is mounted where it isn't, as bpftool does.
  *
- * Needs CAP_BPF, CAP_NET_ADMIN, and CAP_SYS_ADMIN on kernels before 5.8. Returns 0 or a negative
- * errno, said.
+ * Needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN. Returns 0 or a negative errno, said.
  */
 int dispatcher_load(const char *bpffs, bool *ret_loaded);
 
@@ -122,9 +125,6 @@ void generation_free(struct generation *generation);
  * said, with nothing changed.
  */
 int dispatcher_switch(struct dispatcher *dispatcher, struct generation *next);
-
-/* The id and the load time of the program, for people. Returns 0 or a negative errno, unsaid. */
-int dispatcher_program_id(const struct dispatcher *dispatcher, uint32_t *ret);
 
 /*
  * Waits until no packet is under way that might have seen what was removed from the tables before

@@ -3,6 +3,7 @@
 #include "say.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -26,7 +27,7 @@ void give_reason(struct reason *reason, const char *format, ...)
  */
 static bool goes_to_journal(void)
 {
-	const char *stream = getenv("JOURNAL_STREAM");
+	const char *stream = secure_getenv("JOURNAL_STREAM");
 	unsigned long long device, inode;
 	struct stat target;
 
@@ -61,7 +62,7 @@ void warn(const char *format, ...)
 	va_list arguments;
 
 	va_start(arguments, format);
-	say(SD_WARNING, "warning: ", 0, format, arguments);
+	say(SD_WARNING, "warning: ", errno, format, arguments);
 	va_end(arguments);
 }
 
@@ -72,4 +73,15 @@ void notice(const char *format, ...)
 	va_start(arguments, format);
 	say(SD_INFO, "", 0, format, arguments);
 	va_end(arguments);
+}
+
+void occupy_standard_streams(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
 }

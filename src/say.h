@@ -34,8 +34,14 @@ struct reason {
 void give_reason(struct reason *reason, const char *format, ...) _printf_(2, 3);
 void say_error(int error, const char *format, ...) _printf_(2, 3);
 
-/* Says what doesn't stop the work. */
+/* Says what doesn't stop the work; %m is the text of errno. */
 void warn(const char *format, ...) _printf_(1, 2);
 
 /* Says on stderr what was done beside what was asked for. */
 void notice(const char *format, ...) _printf_(1, 2);
+
+/*
+ * Has standard input, output and error be open, if only to nothing: else the next file that is
+ * opened would be one of them, and get what is said. Writing to one that was closed stays an error.
+ */
+void occupy_standard_streams(void);

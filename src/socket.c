@@ -164,6 +164,8 @@ const char *socket_refusal(int error)
 		return "is a connected UDP socket, which the kernel never dispatches to";
 	case EXDEV:
 		return "is a socket of another network namespace";
+	case EPERM:
+		return "can't be examined: it takes root, or CAP_NET_ADMIN";
 	default:
 		return strerror(-error);
 	}
@@ -251,13 +253,40 @@ static void raise_file_limit(void)
 	}
 }
 
-/* A look at the link spares borrowing the files. */
-static bool is_socket_link(int directory, const char *name)
+/* Whether it is a socket, or a negative errno. A look at the link spares borrowing the files. */
+static int is_socket_link(int directory, const char *name)
 {
 	char target[sizeof("socket:")];
 	ssize_t length = readlinkat(directory, name, target, sizeof(target));
 
+	if (length < 0) /* ENOENT: closed meanwhile; EINVAL: . or .. */
+		return errno == ENOENT || errno == EINVAL ? false : -errno;
 	return length == sizeof(target) && memcmp(target, "socket:[", sizeof(target)) == 0;
+}
+
+/* How many descriptors the process has room for, in proc(5)'s FDSize, which everybody may read. */
+static int count_descriptors(pid_t pid)
+{
+	char path[sizeof("/proc//status") + 3 * sizeof(pid)], line[256];
+	_cleanup_(fclosep) FILE *status = NULL;
+	int count = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	status = fopen(path, "re");
+	while (status && fgets(line, sizeof(line), status))
+		if (sscanf(line, "FDSize: %d", &count) == 1)
+			return count;
+	return -ESRCH;
+}
+
+/* For those who may not list the process's descriptors: tries them all. */
+static int add_all_borrowed(struct socket_list *list, int pidfd, pid_t pid)
+{
+	int r = 0, count = count_descriptors(pid);
+
+	for (int number = 0; number < count && r == 0; number++)
+		r = add_borrowed(list, pidfd, pid, number);
+	return count < 0 ? count : r;
 }
 
 int socket_list_add_process(struct socket_list *list, pid_t pid)
@@ -272,16 +301,17 @@ int socket_list_add_process(struct socket_list *list, pid_t pid)
 	raise_file_limit();
 	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
 	directory = opendir(path);
+	if (!directory && errno == EACCES)
+		return add_all_borrowed(list, pidfd, pid);
 	if (!directory)
-		return errno == ENOENT ? -ESRCH : errno == EACCES ? -EPERM : -errno;
+		return errno == ENOENT ? -ESRCH : -errno;
 	while ((entry = readdir(directory))) {
-		int r;
+		int r = is_socket_link(dirfd(directory), entry->d_name);
 
-		if (!is_socket_link(dirfd(directory), entry->d_name))
-			continue;
-		r = add_borrowed(list, pidfd, pid, atoi(entry->d_name));
+		if (r > 0)
+			r = add_borrowed(list, pidfd, pid, atoi(entry->d_name));
 		if (r < 0)
-			return r;
+			return r == -EACCES ? -EPERM : r;
 	}
 	return 0;
 }
@@ -295,7 +325,7 @@ static int listen_fds(void)
 	int (*function)(int unset_environment);
 	void *library;
 
-	if (!getenv("LISTEN_FDS"))
+	if (!secure_getenv("LISTEN_FDS"))
 		return 0;
 	library = dlopen("libsystemd.so.0", RTLD_NOW);
 	*(void **)&function = library ? dlsym(library, "sd_listen_fds") : NULL;

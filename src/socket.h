@@ -56,7 +56,8 @@ const char *socket_refusal(int error);
  * the limit of our own open files as far as it may be.
  *
  * Returns 0 or a negative errno, unsaid: -ESRCH where the process is gone, -EPERM where we may not
- * (it takes CAP_SYS_PTRACE), -ENOSYS before Linux 5.6, -EMFILE where these are too many for us.
+ * (it takes CAP_SYS_PTRACE and CAP_NET_ADMIN), -ENOSYS before Linux 5.6, -EMFILE where these are
+ * too many for us.
  */
 int socket_list_add_process(struct socket_list *list, pid_t pid);
 

@@ -231,7 +231,7 @@ static int split_path(char *path, struct unitpath *ret)
 
 static int find_search_directories(struct unitpath *ret)
 {
-	const char *given = getenv("SYSTEMD_UNIT_PATH");
+	const char *given = secure_getenv("SYSTEMD_UNIT_PATH");
 	_cleanup_(freep) char *path = NULL;
 
 	if (!given)

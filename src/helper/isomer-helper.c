@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "../cleanup.h"
+#include "../privileges.h"
 #include "../say.h"
 #include "helper.h"
 
@@ -20,21 +21,25 @@
 struct command {
 	const char *name;
 	bool takes_unit;
+	bool is_hook; /* run from the unit itself, maybe in its network namespace */
 	const char *summary;
 	int (*run)(const char *unit);
 };
 
 static const struct command commands[] = {
-	{"start", false, "isomer.service: load or upgrade the dispatcher, restore units",
+	{"start", false, false, "isomer.service: load or upgrade the dispatcher, restore units",
 		run_start},
-	{"reload", false, "isomer.service: the same, to apply what units' files say now",
+	{"reload", false, false, "isomer.service: the same, to apply what units' files say now",
 		run_start},
-	{"stop", false, "isomer.service: unload the dispatcher, but not for a restart", run_stop},
-	{"bind", true, "isomer-bind@UNIT.service: bind what UNIT's section says", run_bind},
-	{"unbind", true, "isomer@UNIT.service: drop UNIT's bindings", run_unbind},
-	{"register", true, "ExecStartPost=, ExecReload= of UNIT: bind, and register its sockets",
+	{"stop", false, false, "isomer.service: unload the dispatcher, but not for a restart",
+		run_stop},
+	{"bind", true, false, "isomer-bind@UNIT.service: bind what UNIT's section says", run_bind},
+	{"unbind", true, false, "isomer@UNIT.service: drop UNIT's bindings", run_unbind},
+	{"register", true, true,
+		"ExecStartPost=, ExecReload= of UNIT: bind, and register its sockets",
 		run_register},
-	{"unregister", true, "ExecStopPre=, ExecStopPost= of UNIT: take them out", run_unregister},
+	{"unregister", true, true, "ExecStopPre=, ExecStopPost= of UNIT: take them out",
+		run_unregister},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(*commands))
@@ -68,10 +73,23 @@ static int enter_network_of_systemd(void)
 		: 0;
 }
 
+/*
+ * Hooks are run with all of root's privileges. Of these they use: to change and to grow the tables;
+ * CHOWN, so that the group of readers may read them; SYS_RESOURCE, for the limits of locked memory
+ * (before Linux 5.11) and of open files; PTRACE and DAC_READ_SEARCH, to borrow a server's sockets.
+ * Units of Isomer's own give fewer.
+ */
+#define KEPT                                                                                       \
+	(PRIVILEGE(CAP_BPF) | PRIVILEGE(CAP_PERFMON) | PRIVILEGE(CAP_NET_ADMIN) |                  \
+		PRIVILEGE(CAP_CHOWN) | PRIVILEGE(CAP_SYS_RESOURCE) | PRIVILEGE(CAP_SYS_PTRACE) |   \
+		PRIVILEGE(CAP_DAC_READ_SEARCH))
+
 static int run(const struct command *command, const char *unit)
 {
-	int r = enter_network_of_systemd();
+	int r = command->is_hook ? enter_network_of_systemd() : 0;
 
+	if (r == 0 && (r = privileges_keep(KEPT)) < 0)
+		fail(r, "cannot give up privileges: %m");
 	if (r == 0)
 		r = command->run(unit);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
@@ -79,6 +97,7 @@ static int run(const struct command *command, const char *unit)
 
 int main(int argc, char **argv)
 {
+	occupy_standard_streams();
 	if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
 		print_usage(stdout);
 		return EXIT_SUCCESS;

@@ -304,6 +304,7 @@ int main(int argc, char **argv)
 	const char *netns = NULL;
 	int option;
 
+	occupy_standard_streams();
 	opterr = 0; /* what is wrong is said here, in one manner */
 	while ((option = getopt_long_only(argc, argv, "+:h", global_options, NULL)) != -1) {
 		switch (option) {

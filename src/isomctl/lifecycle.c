@@ -54,7 +54,6 @@ static int run_upgrade(const struct options *options, int argc, char **argv)
 static int run_version(const struct options *options, int argc, char **argv)
 {
 	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
-	uint32_t program = 0;
 	int r = take_arguments(&version_command, argc, &argv, 0, 0);
 
 	if (r < 0)
@@ -64,8 +63,6 @@ static int run_version(const struct options *options, int argc, char **argv)
 		fflush(stdout); /* before an error on stderr */
 	}
 	r = dispatcher_open(options->bpffs, false, MISSING_IS_QUIET, &d);
-	if (r == 0)
-		r = dispatcher_program_id(d, &program);
 	if (r == -EACCES || r == -EPERM)
 		notice("so which dispatcher is loaded, if any, can't be told: that takes root");
 	else if (r < 0 && r != -ENOENT)
@@ -73,7 +70,7 @@ static int run_version(const struct options *options, int argc, char **argv)
 
 	if (options->json) {
 		json_t *root = json_pack("{s:s, s:i, s:o}", "version", ISOMER_VERSION, "abi",
-			DISPATCHER_ABI, "program", d ? json_integer(program) : json_null());
+			DISPATCHER_ABI, "program", d ? json_integer(d->program) : json_null());
 
 		json_dumpf(root, stdout, JSON_INDENT(2));
 		putchar('\n');
@@ -83,7 +80,7 @@ static int run_version(const struct options *options, int argc, char **argv)
 	if (r == -EACCES || r == -EPERM)
 		return 0;
 	if (d)
-		printf("the dispatcher is loaded, program %u\n", program);
+		printf("the dispatcher is loaded, program %u\n", d->program);
 	else
 		puts("no dispatcher is loaded");
 	return 0;

@@ -8,6 +8,7 @@
 #include "../bindings.h"
 #include "../cleanup.h"
 #include "../destination.h"
+#include "../privileges.h"
 #include "../say.h"
 #include "isomctl.h"
 
@@ -128,15 +129,19 @@ static int say_not_found(pid_t pid, const char *protocol, const char *address, c
 	return -ENOENT;
 }
 
+/* To borrow them, and to see which network namespace they are of. */
+#define BORROWING (PRIVILEGE(CAP_SYS_PTRACE) | PRIVILEGE(CAP_NET_ADMIN))
+
 static int say_process_error(int error, pid_t pid)
 {
+	char text[LONGEST_PRIVILEGES_TEXT];
+	const char *missing = privileges_missing(BORROWING, text);
+
 	if (error == -ESRCH)
 		return fail(error, "there is no process %d", pid);
 	if (error == -EPERM)
-		return fail(error,
-			"cannot borrow sockets of process %d: %m: it takes root, or "
-			"CAP_SYS_PTRACE",
-			pid);
+		return fail(error, "cannot borrow sockets of process %d: %m: it takes root%s%s",
+			pid, missing ? ", and this process lacks " : "", missing ?: "");
 	return fail(error, "cannot borrow sockets of process %d: %m", pid);
 }
 

@@ -73,13 +73,11 @@ static const char *endpoint_format(const struct destination *record, char *text,
 static void print_heading(const struct dispatcher *d)
 {
 	time_t loaded_at = (time_t)d->now.ledger->loaded_at;
-	uint32_t program = 0;
 	struct tm local;
 	char since[64];
 
-	dispatcher_program_id(d, &program);
 	strftime(since, sizeof(since), "%a %Y-%m-%d %H:%M:%S %Z", localtime_r(&loaded_at, &local));
-	printf("Dispatcher: loaded since %s, program %u\n", since, program);
+	printf("Dispatcher: loaded since %s, program %u\n", since, d->program);
 	printf("  Bindings: %u by hand, %u by units\n\n", d->now.ledger->binding_count,
 		d->now.ledger->claim_count);
 }
@@ -143,13 +141,11 @@ static json_t *json_row(const struct row *row)
 static void print_json(const struct dispatcher *d, const struct row *rows, size_t count)
 {
 	json_t *destinations = json_array(), *root;
-	uint32_t program = 0;
 
-	dispatcher_program_id(d, &program);
 	for (size_t i = 0; i < count; i++)
 		json_array_append_new(destinations, json_row(&rows[i]));
 	root = json_pack("{s:{s:i, s:I, s:i, s:i, s:i}, s:o}", "dispatcher", "program",
-		(int)program, "loaded_at", (json_int_t)d->now.ledger->loaded_at, "abi",
+		(int)d->program, "loaded_at", (json_int_t)d->now.ledger->loaded_at, "abi",
 		(int)d->now.ledger->abi, "bindings_by_hand", (int)d->now.ledger->binding_count,
 		"bindings_by_units", (int)d->now.ledger->claim_count, "destinations", destinations);
 	json_dumpf(root, stdout, JSON_INDENT(2));

@@ -11,12 +11,12 @@ setup() {
 state_directory() { in_ns find /sys/fs/bpf/isomer -mindepth 1 -maxdepth 1; }
 
 # waits_for_lock DIRECTORY: someone waits for it now (proc_locks(5)).
-waits_for_lock() { grep -q -e "-> FLOCK .*:$(in_ns stat -c %i "$1") " /proc/locks; }
+waits_for_lock() { grep -q -e "-> FLOCK .*:$(in_ns stat -c %i "$1/lock") " /proc/locks; }
 
 # hold_lock OPTION...: holds the lock of the state directory until release_lock.
 hold_lock() {
 	# shellcheck disable=SC2016 # for the inner shell
-	coproc holder { in_ns flock "$@" "$(state_directory)" sh -c 'echo held; read -r _' 3>&-; }
+	coproc holder { in_ns flock "$@" "$(state_directory)/lock" sh -c 'echo held; read -r _' 3>&-; }
 	read -r -t 10 _ <&"${holder[0]}"
 }
 release_lock() {
