@@ -14,11 +14,15 @@ libexecdir   = $(PREFIX)/lib/isomer
 unitdir      = $(PREFIX)/lib/systemd/system
 generatordir = $(PREFIX)/lib/systemd/system-generators
 mandir       = $(PREFIX)/share/man
+bashdir      = $(PREFIX)/share/bash-completion/completions
+fishdir      = $(PREFIX)/share/fish/vendor_completions.d
+# Where Debian's zsh looks.
+zshdir       = $(PREFIX)/share/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
 
 # What `make deps` sees to, by Debian's names: to build, to test (the last of them also for the demo), to measure, to format
 # and lint.
 PACKAGES = gcc libc6-dev make pkg-config clang bpftool libbpf-dev libelf-dev libsystemd-dev libjansson-dev \
-	bats iproute2 python3 strace systemd-container mandoc \
+	bats iproute2 python3 strace systemd-container mandoc bash-completion zsh fish \
 	nftables gnuplot-nox \
 	clang-format clang-tidy shellcheck
 # And to boot other kernels.
@@ -59,7 +63,7 @@ MANUALS    = $(patsubst man/%,$(BUILD)/man/%,$(wildcard man/*.[578]))
 # More names of isomer.service(8).
 ALIASES    = isomer@.service.8 isomer-bind@.service.8 isomer-helper.8
 SCRIPTS    = .ci/run tests/run tests/bench/bench $(wildcard tests/demo/* tests/vm/*) \
-	$(wildcard tests/lib/*.bash tests/*/*.bats)
+	$(wildcard tests/lib/*.bash tests/*/*.bats) completions/isomctl tests/netns/complete-bash
 C_SOURCES  = $(wildcard src/*.c src/*/*.c generators/*.c)
 
 .PHONY: all tests deps install uninstall check check-matrix demo bench format lint clean help FORCE
@@ -143,6 +147,9 @@ install: all $(UNITS) $(MANUALS) ## install below $(DESTDIR)$(PREFIX)
 	install -D -m 644 -t $(DESTDIR)$(mandir)/man7 $(filter %.7,$(MANUALS))
 	install -D -m 644 -t $(DESTDIR)$(mandir)/man8 $(filter %.8,$(MANUALS))
 	for alias in $(ALIASES); do ln -sf isomer.service.8 $(DESTDIR)$(mandir)/man8/$$alias; done
+	install -D -m 644 -t $(DESTDIR)$(bashdir) completions/isomctl
+	install -D -m 644 -t $(DESTDIR)$(zshdir) completions/_isomctl
+	install -D -m 644 -t $(DESTDIR)$(fishdir) completions/isomctl.fish
 
 uninstall: ## remove what `install` put there
 	rm -f $(DESTDIR)$(bindir)/isomctl $(DESTDIR)$(generatordir)/isomer-generator
@@ -150,6 +157,7 @@ uninstall: ## remove what `install` put there
 	rm -f $(addprefix $(DESTDIR)$(mandir)/man5/,$(notdir $(filter %.5,$(MANUALS))))
 	rm -f $(addprefix $(DESTDIR)$(mandir)/man7/,$(notdir $(filter %.7,$(MANUALS))))
 	rm -f $(addprefix $(DESTDIR)$(mandir)/man8/,$(notdir $(filter %.8,$(MANUALS))) $(ALIASES))
+	rm -f $(DESTDIR)$(bashdir)/isomctl $(DESTDIR)$(zshdir)/_isomctl $(DESTDIR)$(fishdir)/isomctl.fish
 	rm -rf $(DESTDIR)$(libexecdir) $(DESTDIR)$(docdir)
 
 # Asks for nothing, root and network included, when all packages are there.
