@@ -13,11 +13,16 @@ docdir       = $(PREFIX)/share/doc/isomer
 libexecdir   = $(PREFIX)/lib/isomer
 unitdir      = $(PREFIX)/lib/systemd/system
 generatordir = $(PREFIX)/lib/systemd/system-generators
+mandir       = $(PREFIX)/share/man
+bashdir      = $(PREFIX)/share/bash-completion/completions
+fishdir      = $(PREFIX)/share/fish/vendor_completions.d
+# Where Debian's zsh looks.
+zshdir       = $(PREFIX)/share/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
 
 # What `make deps` sees to, by Debian's names: to build, to test (the last of them also for the demo), to measure, to format
 # and lint.
 PACKAGES = gcc libc6-dev make pkg-config clang bpftool libbpf-dev libelf-dev libsystemd-dev libjansson-dev libmicrohttpd-dev \
-	bats iproute2 python3 strace systemd-container curl libclang-rt-dev \
+	bats iproute2 python3 strace systemd-container curl libclang-rt-dev mandoc bash-completion zsh fish \
 	nftables gnuplot-nox \
 	clang-format clang-tidy shellcheck
 # To make packages.
@@ -62,8 +67,12 @@ REPLAYS    = $(patsubst tests/fuzz/fuzz-%.c,$(BUILD)/tests/replay-%,$(wildcard t
 BENCH_TOOLS = $(addprefix $(BUILD)/bench/,attach-empty make-bindings table-memory time-insert time-lookup time-run \
 	traffic)
 UNITS      = $(patsubst units/%.in,$(BUILD)/units/%,$(wildcard units/*.in)) $(filter-out %.in,$(wildcard units/*))
+MANUALS    = $(patsubst man/%,$(BUILD)/man/%,$(wildcard man/*.[578]))
+# More names of isomer.service(8).
+ALIASES    = isomer@.service.8 isomer-bind@.service.8 isomer-helper.8
 SCRIPTS    = .ci/run packaging/make-deb tests/run tests/fuzz/run tests/bench/bench $(wildcard tests/demo/* tests/vm/*) \
-	$(wildcard tests/lib/*.bash tests/*/*.bats) tests/lib/boot-container tests/lib/get-programs
+	$(wildcard tests/lib/*.bash tests/*/*.bats) tests/lib/boot-container tests/lib/get-programs \
+	completions/isomctl tests/netns/complete-bash
 C_SOURCES  = $(wildcard src/*.c src/*/*.c generators/*.c)
 
 .PHONY: all tests fuzzers deps install uninstall check check-matrix deb soak fuzz demo bench format lint clean help FORCE
@@ -139,17 +148,33 @@ $(BUILD)/units/%: units/%.in $(BUILD)/flags
 	@mkdir -p $(@D)
 	sed -e 's|@bindir@|$(bindir)|g' -e 's|@libexecdir@|$(libexecdir)|g' -e 's|@docdir@|$(docdir)|g' $< > $@
 
-install: all $(UNITS) ## install below $(DESTDIR)$(PREFIX)
+$(BUILD)/man/%: man/% $(BUILD)/flags
+	@mkdir -p $(@D)
+	sed -e 's|/usr/bin/isomctl|$(bindir)/isomctl|g' -e 's|/usr/lib/isomer/|$(libexecdir)/|g' \
+		-e 's|/usr/lib/systemd/|$(PREFIX)/lib/systemd/|g' $< > $@
+
+install: all $(UNITS) $(MANUALS) ## install below $(DESTDIR)$(PREFIX)
 	install -D -t $(DESTDIR)$(bindir) $(BUILD)/isomctl
 	install -D -t $(DESTDIR)$(libexecdir) $(BUILD)/isomer-helper $(BUILD)/isomer-metrics
 	install -D -t $(DESTDIR)$(generatordir) $(BUILD)/isomer-generator
 	install -d $(DESTDIR)$(unitdir)
 	$(if $(UNITS),install -m 644 -t $(DESTDIR)$(unitdir) $(UNITS))
 	install -D -m 644 -t $(DESTDIR)$(docdir) README.md
+	install -D -m 644 -t $(DESTDIR)$(mandir)/man5 $(filter %.5,$(MANUALS))
+	install -D -m 644 -t $(DESTDIR)$(mandir)/man7 $(filter %.7,$(MANUALS))
+	install -D -m 644 -t $(DESTDIR)$(mandir)/man8 $(filter %.8,$(MANUALS))
+	for alias in $(ALIASES); do ln -sf isomer.service.8 $(DESTDIR)$(mandir)/man8/$$alias; done
+	install -D -m 644 -t $(DESTDIR)$(bashdir) completions/isomctl
+	install -D -m 644 -t $(DESTDIR)$(zshdir) completions/_isomctl
+	install -D -m 644 -t $(DESTDIR)$(fishdir) completions/isomctl.fish
 
 uninstall: ## remove what `install` put there
 	rm -f $(DESTDIR)$(bindir)/isomctl $(DESTDIR)$(generatordir)/isomer-generator
 	rm -f $(addprefix $(DESTDIR)$(unitdir)/,$(notdir $(UNITS)))
+	rm -f $(addprefix $(DESTDIR)$(mandir)/man5/,$(notdir $(filter %.5,$(MANUALS))))
+	rm -f $(addprefix $(DESTDIR)$(mandir)/man7/,$(notdir $(filter %.7,$(MANUALS))))
+	rm -f $(addprefix $(DESTDIR)$(mandir)/man8/,$(notdir $(filter %.8,$(MANUALS))) $(ALIASES))
+	rm -f $(DESTDIR)$(bashdir)/isomctl $(DESTDIR)$(zshdir)/_isomctl $(DESTDIR)$(fishdir)/isomctl.fish
 	rm -rf $(DESTDIR)$(libexecdir) $(DESTDIR)$(docdir)
 
 # Asks for nothing, root and network included, when all packages are there.
@@ -216,6 +241,7 @@ lint: $(BUILD)/dispatcher.skel.h ## clang-tidy over the C sources, shellcheck ov
 	printf '%s\n' $(C_SOURCES) | xargs -P $$(nproc) -I FILE clang-tidy --quiet --warnings-as-errors='*' FILE -- \
 		$(subst -I$(BUILD),-isystem $(BUILD),$(ISOMER_CFLAGS))
 	shellcheck -x $(SCRIPTS)
+	mandoc -T lint -W warning $(wildcard man/*)
 
 clean: ## remove all that was made
 	rm -rf $(BUILD)
