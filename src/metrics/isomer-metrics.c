@@ -175,17 +175,20 @@ static int serve(struct server *server, int fd)
 	sigaddset(&ends, SIGTERM);
 	sigaddset(&ends, SIGINT);
 	sigprocmask(SIG_BLOCK, &ends, NULL); /* in the server's thread, too */
-	daemon = MHD_start_daemon(MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL,
-		answer, server, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-		(unsigned int)MOST_CLIENTS, MHD_OPTION_CONNECTION_TIMEOUT,
-		(unsigned int)PATIENCE_SEC, MHD_OPTION_END);
+	daemon = MHD_start_daemon(MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ITC, 0,
+		NULL, NULL, answer, server, MHD_OPTION_LISTEN_SOCKET, fd,
+		MHD_OPTION_CONNECTION_LIMIT, (unsigned int)MOST_CLIENTS,
+		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)PATIENCE_SEC, MHD_OPTION_END);
 	if (!daemon) {
 		close(fd);
 		return fail(-EIO, "cannot start the HTTP server");
 	}
 	while (sigwait(&ends, &got) != 0)
 		;
+	/* Else it would shut the socket down, which systemd goes on listening at. */
+	MHD_quiesce_daemon(daemon);
 	MHD_stop_daemon(daemon);
+	close(fd);
 	return 0;
 }
 
