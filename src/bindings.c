@@ -39,39 +39,17 @@ int bindings_upgrade(struct dispatcher *d)
 	return rebuild(d, NULL);
 }
 
-/* Units that have no claim: left by a tool that died between dropping the one and the other. */
-static int release_idle_owners(struct dispatcher *d)
-{
-	_cleanup_(freep) bool *busy = calloc(MAX_OWNERS + 1, sizeof(*busy));
-	_cleanup_(freep) struct bound *list = NULL;
-	size_t count;
-	int r = truth_read(d, CLAIMS, &list, &count);
-
-	if (r < 0)
-		return r;
-	if (!busy)
-		return fail(-ENOMEM, "cannot read the bindings: %m");
-	for (size_t i = 0; i < count; i++)
-		busy[list[i].key.owner] = true;
-	for (uint16_t owner = 1; owner <= d->now.ledger->owner_places; owner++)
-		if (!busy[owner])
-			owner_release(d, owner);
-	return 0;
-}
-
 int change_begin(const char *bpffs, enum dispatcher_missing missing, struct dispatcher **ret)
 {
 	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
 	int r = dispatcher_open(bpffs, true, missing, &d);
 
-	if (r == 0 && d->now.ledger->changing) {
+	if (r == 0 && d->now.ledger->changing)
 		r = bindings_upgrade(d);
-		if (r == 0)
-			r = release_idle_owners(d);
-	}
+	if (r == 0)
+		r = destinations_release_idle(d);
 	if (r < 0)
 		return r;
-	destinations_release_idle(d);
 	*ret = take_pointer(d);
 	return 0;
 }
@@ -189,8 +167,9 @@ static int change_make(struct dispatcher *d, const struct change *change)
 	d->now.ledger->changing = 1;
 	r = claims_write(&d->now, change->claims, change->claim_count);
 	if (r < 0) {
-		d->now.ledger->changing = 0;
-		return fail(r, "cannot change the bindings: %m: nothing was changed");
+		fail(r, "cannot change the bindings: %m");
+		undo(d, change, false, false);
+		return r;
 	}
 	if (change->needs_generation) {
 		r = rebuild(d, d->now.capacity);
@@ -354,8 +333,7 @@ static int change_range(struct dispatcher *d, const struct bound *wanted)
 	_cleanup_(change_free) struct change change = {};
 	_cleanup_(freep) struct bound *claims = NULL, *list = NULL;
 	struct selector selector = selector_of_key(&wanted->key);
-	const struct step step = {
-		wanted->key, claim_find(&d->now, &wanted->key), wanted->destination};
+	struct step step = {wanted->key, NOWHERE, wanted->destination};
 	destination_id last, next;
 	struct conflict conflict = {};
 	size_t claim_count, count = 0;
@@ -363,7 +341,9 @@ static int change_range(struct dispatcher *d, const struct bound *wanted)
 
 	if (r < 0)
 		return r;
-	r = claims_with(claims, claim_count, wanted, &list, &count);
+	r = claim_find(&d->now, &wanted->key, &step.last);
+	if (r == 0)
+		r = claims_with(claims, claim_count, wanted, &list, &count);
 	if (r == 0)
 		r = bound_find_conflict(list, count, &conflict);
 	if (r < 0)
@@ -390,10 +370,13 @@ static int bind_range(struct dispatcher *d, const struct bound *wanted)
 	_cleanup_(change_free) struct change change = {};
 	struct selector selector = selector_of_key(&wanted->key);
 	const struct step step = {wanted->key, NOWHERE, wanted->destination};
+	destination_id last;
 	bool planned = false;
-	int r;
+	int r = claim_find(&d->now, &wanted->key, &last);
 
-	if (claim_find(&d->now, &wanted->key) == wanted->destination)
+	if (r < 0)
+		return say_cannot_change(r);
+	if (last == wanted->destination)
 		return 0;
 	r = ranges_plan_alone(&d->now, wanted, &change.plan, &planned);
 	if (r == 0 && !planned)
@@ -426,10 +409,8 @@ static int find_by_hand(
 	int r;
 
 	*ret = NOWHERE;
-	if (is_range(&key)) {
-		*ret = claim_find(&d->now, &key);
-		return 0;
-	}
+	if (is_range(&key))
+		return claim_find(&d->now, &key, ret);
 	r = lookup_get(&d->now, &place, &value);
 	if (r == 0 && value & BY_HAND)
 		*ret = value & DESTINATION;
@@ -513,6 +494,21 @@ static void sync_free(struct sync *sync)
 	free(sync->next);
 }
 
+/* Takes back the places of units that have no claims, any more or after all. */
+static int sync_release_idle_owners(const struct sync *sync)
+{
+	_cleanup_(freep) bool *busy = calloc(MAX_OWNERS + 1, sizeof(*busy));
+
+	if (!busy)
+		return fail(-ENOMEM, "cannot change the bindings: %m");
+	for (size_t i = 0; i < sync->claim_count; i++)
+		busy[sync->claims[i].key.owner] = true;
+	for (uint16_t owner = 1; owner <= sync->d->now.ledger->owner_places; owner++)
+		if (!busy[owner] && owner_name(sync->d, owner)[0])
+			owner_release(sync->d, owner);
+	return 0;
+}
+
 static int sync_acquire_owners(struct sync *sync)
 {
 	sync->owners = calloc(sync->unit_count + 1, sizeof(*sync->owners));
@@ -530,20 +526,6 @@ static int sync_acquire_owners(struct sync *sync)
 			sync->unit_of[sync->owners[i]] = (uint16_t)(i + 1);
 	}
 	return 0;
-}
-
-/* Units that have no claims, before this or now, need no place. */
-static void sync_release_owners(struct sync *sync, bool done)
-{
-	const struct bound *list = done ? sync->next : sync->claims;
-	size_t count = done ? sync->next_count : sync->claim_count;
-
-	for (size_t i = 0; i < count && sync->unit_of; i++)
-		sync->unit_of[list[i].key.owner] = 0;
-	for (uint16_t owner = 1; owner <= sync->d->now.ledger->owner_places && sync->unit_of;
-		owner++)
-		if (sync->unit_of[owner])
-			owner_release(sync->d, owner);
 }
 
 /* The unit that has this claim, if it is one of the sync's and has not been left out. */
@@ -705,19 +687,13 @@ int bindings_sync(struct dispatcher *d, struct unit_bindings *units, size_t unit
 
 	if (r < 0)
 		return r;
-	/* While places are taken and given back, too: whoever is killed may leave them unused. */
-	d->now.ledger->changing = 1;
-	r = sync_acquire_owners(&sync);
+	r = sync_release_idle_owners(&sync);
+	if (r == 0)
+		r = sync_acquire_owners(&sync);
 	if (r == 0)
 		r = sync_settle(&sync);
-	d->now.ledger->changing = 0;
 	if (r == 0)
 		r = sync_change(&sync);
-	if (d->now.ledger->changing) /* it could not even be undone */
-		return r;
-	d->now.ledger->changing = 1;
-	sync_release_owners(&sync, r == 0);
-	d->now.ledger->changing = 0;
 	for (size_t i = 0; i < unit_count && r == 0; i++)
 		r = units[i].result;
 	return r;

@@ -70,32 +70,32 @@ int destination_acquire(struct dispatcher *d, const char *label, uint8_t family,
 		label, MAX_DESTINATIONS);
 }
 
-uint64_t destination_socket(const struct dispatcher *d, destination_id id)
+int destination_socket(const struct dispatcher *d, destination_id id, uint64_t *ret_cookie)
 {
-	uint64_t cookie;
-
 	/* User space reads the cookie from a sockmap whose values have 8 bytes (since 5.8). */
-	return bpf_map_lookup_elem(d->now.maps[MAP_SOCKETS], &id, &cookie) < 0 ? 0 : cookie;
+	if (bpf_map_lookup_elem(d->now.maps[MAP_SOCKETS], &id, ret_cookie) == 0)
+		return 0;
+	*ret_cookie = 0;
+	return errno == ENOENT ? 0
+			       : fail(-errno, "cannot tell whether label \"%s\" has a socket: %m",
+					 d->now.destinations[id].label);
 }
 
-bool destination_record_is_current(const struct dispatcher *d, destination_id id)
+int destinations_release_idle(struct dispatcher *d)
 {
-	uint64_t cookie = destination_socket(d, id);
+	for (destination_id id = 0; id < d->now.ledger->destination_places; id++) {
+		uint64_t cookie;
+		int r;
 
-	return cookie && d->now.destinations[id].cookie == cookie;
-}
-
-bool destination_in_use(const struct dispatcher *d, destination_id id)
-{
-	return !is_free(&d->now.destinations[id]) &&
-		(d->now.ledger->destination_uses[id] || destination_socket(d, id));
-}
-
-void destinations_release_idle(struct dispatcher *d)
-{
-	for (destination_id id = 0; id < d->now.ledger->destination_places; id++)
-		if (!is_free(&d->now.destinations[id]) && !destination_in_use(d, id))
+		if (is_free(&d->now.destinations[id]) || d->now.ledger->destination_uses[id])
+			continue;
+		r = destination_socket(d, id, &cookie);
+		if (r < 0)
+			return r;
+		if (!cookie)
 			d->now.destinations[id] = (struct destination){};
+	}
+	return 0;
 }
 
 int destination_counters(const struct dispatcher *d, destination_id id, struct counters *ret)
@@ -151,19 +151,21 @@ static int put_socket(
 	struct dispatcher *d, const char *unit, const struct socket *socket, destination_id id)
 {
 	struct destination *destination = &d->now.destinations[id], last = *destination;
-	uint64_t fd = (uint64_t)socket->fd;
+	uint64_t fd = (uint64_t)socket->fd, there;
 	char text[LONGEST_SOCKET_TEXT];
+	int r = destination_socket(d, id, &there);
 
+	if (r < 0)
+		return r;
 	memset(destination->unit, 0, sizeof(destination->unit));
 	strncpy(destination->unit, unit, NAME_SIZE - 1);
 	memcpy(destination->address, &socket->address, sizeof(destination->address));
 	destination->port = socket->port;
 	destination->cookie = socket->cookie;
-	if (destination_socket(d, id) == socket->cookie)
+	if (there == socket->cookie)
 		return 0; /* it is there: putting it in again would take it out for a moment */
 	if (bpf_map_update_elem(d->now.maps[MAP_SOCKETS], &id, &fd, BPF_ANY) < 0) {
-		int r = -errno;
-
+		r = -errno;
 		*destination = last;
 		return fail(r, "cannot register %s: %m", socket_format(socket, text));
 	}
@@ -205,23 +207,33 @@ static int take_socket_out(struct dispatcher *d, destination_id id)
 	return 0;
 }
 
-static bool is_of_another(const struct dispatcher *d, destination_id id, const char *unit)
+/* Does it hold a socket that the unit registered, or another one did? Neither, if it holds none. */
+static int find_registrant(const struct dispatcher *d, destination_id id, const char *unit,
+	bool *ret_own, bool *ret_of_another)
 {
-	return destination_record_is_current(d, id) &&
-		strcmp(d->now.destinations[id].unit, unit) != 0;
+	const struct destination *destination = &d->now.destinations[id];
+	bool same = strcmp(destination->unit, unit) == 0;
+	uint64_t cookie;
+	int r = destination_socket(d, id, &cookie);
+
+	*ret_own = r == 0 && cookie && cookie == destination->cookie && same;
+	*ret_of_another = r == 0 && cookie && cookie == destination->cookie && !same;
+	return r;
 }
 
 /* Takes out the unit's sockets from all destinations but these. */
 static int take_back_others(struct dispatcher *d, const char *unit, const bool *kept)
 {
 	for (destination_id id = 0; id < d->now.ledger->destination_places; id++) {
+		bool own, of_another;
 		int r;
 
 		if (kept[id] || is_free(&d->now.destinations[id]) ||
-			strcmp(d->now.destinations[id].unit, unit) != 0 ||
-			!destination_record_is_current(d, id))
+			strcmp(d->now.destinations[id].unit, unit) != 0)
 			continue;
-		r = take_socket_out(d, id);
+		r = find_registrant(d, id, unit, &own, &of_another);
+		if (r == 0 && own)
+			r = take_socket_out(d, id);
 		if (r < 0)
 			return r;
 	}
@@ -236,11 +248,13 @@ static int put_sockets(struct dispatcher *d, const char *unit,
 
 	for (uint8_t family = 0; family < FAMILIES && r == 0; family++) {
 		destination_id id = ids[family];
+		bool own, of_another;
 
 		if (!registration->socket->families[family])
 			continue;
 		kept[id] = true;
-		if (incumbent == REPLACE || !is_of_another(d, id, unit))
+		r = find_registrant(d, id, unit, &own, &of_another);
+		if (r == 0 && (incumbent == REPLACE || !of_another))
 			r = put_socket(d, unit, registration->socket, id);
 	}
 	return r;
@@ -268,9 +282,15 @@ int destinations_register(struct dispatcher *d, const char *unit,
 int destination_unregister(
 	struct dispatcher *d, const char *label, uint8_t family, uint8_t protocol)
 {
+	uint64_t cookie = 0;
 	destination_id id;
+	int r = 0;
 
-	if (destination_find(d, label, family, protocol, &id) < 0 || !destination_socket(d, id))
+	if (destination_find(d, label, family, protocol, &id) == 0)
+		r = destination_socket(d, id, &cookie);
+	if (r < 0)
+		return r;
+	if (!cookie)
 		return fail(-ENOENT, "label \"%s\" has no %s %s socket", label, family_name(family),
 			protocol_name(protocol));
 	return take_socket_out(d, id);

@@ -19,17 +19,18 @@ int destination_find(const struct dispatcher *dispatcher, const char *label, uin
 int destination_acquire(struct dispatcher *dispatcher, const char *label, uint8_t family,
 	uint8_t protocol, destination_id *ret);
 
-/* Takes back the places of idle destinations. Only at the start of a change. */
-void destinations_release_idle(struct dispatcher *dispatcher);
+/*
+ * Takes back the places of idle destinations. Only at the start of a change. Returns 0 or a
+ * negative errno, said.
+ */
+int destinations_release_idle(struct dispatcher *dispatcher);
 
-/* Does a binding lead here, or is there a socket? */
-bool destination_in_use(const struct dispatcher *dispatcher, destination_id id);
-
-/* The cookie of the socket that it holds, 0 for none. */
-uint64_t destination_socket(const struct dispatcher *dispatcher, destination_id id);
-
-/* Is the socket that it holds the one that its record (unit, address, port) tells of? */
-bool destination_record_is_current(const struct dispatcher *dispatcher, destination_id id);
+/*
+ * The cookie of the socket that it holds, 0 for none. Its record (unit, address, port) is of that
+ * one if it has the same cookie. Returns 0 or a negative errno, said.
+ */
+int destination_socket(
+	const struct dispatcher *dispatcher, destination_id id, uint64_t *ret_cookie);
 
 /* What the program has counted, on all CPUs. Returns 0 or a negative errno, unsaid. */
 int destination_counters(

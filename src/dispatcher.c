@@ -234,12 +234,29 @@ static void dispatcher_bpf_destroyp(struct dispatcher_bpf **skeleton)
 	dispatcher_bpf__destroy(*skeleton);
 }
 
+/* The skeleton takes its own descriptors with it. */
+static int take_descriptors(const struct dispatcher_bpf *skeleton, struct generation *g)
+{
+	g->program = fcntl(bpf_program__fd(skeleton->progs.isomer_dispatch), F_DUPFD_CLOEXEC, 3);
+	if (g->program < 0)
+		return fail(-errno, "cannot keep the program: %m");
+	for (enum map i = 0; i < MAPS; i++) {
+		const struct bpf_map *map =
+			bpf_object__find_map_by_name(skeleton->obj, map_names[i]);
+
+		g->maps[i] = fcntl(bpf_map__fd(map), F_DUPFD_CLOEXEC, 3);
+		if (g->maps[i] < 0)
+			return fail(-errno, "cannot keep the dispatcher's %s: %m", pin_name(i));
+	}
+	return 0;
+}
+
 int generation_create(
 	const struct generation *last, const uint32_t capacity[SIZED_MAPS], struct generation *ret)
 {
 	_cleanup_(dispatcher_bpf_destroyp) struct dispatcher_bpf *skeleton = NULL;
+	_cleanup_(generation_free) struct generation g = GENERATION_NONE;
 	char text[LONGEST_PRIVILEGES_TEXT];
-	struct generation g;
 	int r;
 
 	g = GENERATION_NONE;
@@ -256,28 +273,28 @@ int generation_create(
 	if (r < 0)
 		return say_load_error(r);
 
-	/* The skeleton takes its descriptors with it. */
-	g.program = fcntl(bpf_program__fd(skeleton->progs.isomer_dispatch), F_DUPFD_CLOEXEC, 3);
-	for (enum map i = 0; i < MAPS; i++)
-		g.maps[i] = fcntl(
-			bpf_map__fd(bpf_object__find_map_by_name(skeleton->obj, map_names[i])),
-			F_DUPFD_CLOEXEC, 3);
-	r = generation_map(&g, true);
-	if (r < 0) {
-		generation_free(&g);
+	r = take_descriptors(skeleton, &g);
+	if (r == 0)
+		r = generation_map(&g, true);
+	if (r < 0)
 		return r;
-	}
 	g.ledger->abi = DISPATCHER_ABI;
 	g.ledger->loaded_at = last ? last->ledger->loaded_at : (uint64_t)time(NULL);
 	g.ledger->destination_places = last ? last->ledger->destination_places : 0;
 	g.ledger->owner_places = last ? last->ledger->owner_places : 0;
 	*ret = g;
+	g = GENERATION_NONE;
 	return 0;
 }
 
 /*
  * Paths and pins.
  */
+
+static int no_memory(void)
+{
+	return fail(-ENOMEM, "cannot work on the dispatcher's state: %m");
+}
 
 static char *path_join(const char *directory, const char *name)
 {
@@ -326,7 +343,7 @@ static int pin(int fd, const char *directory, const char *name, mode_t mode)
 	_cleanup_(freep) char *path = path_join(directory, name);
 
 	if (!path)
-		return -ENOMEM;
+		return no_memory();
 	if (bpf_obj_pin(fd, path) < 0)
 		return fail(-errno, "cannot pin %s: %m", path);
 	return mode == OWN_MODE ? 0 : share(path, mode);
@@ -337,7 +354,7 @@ static int unpin(const char *directory, const char *name)
 	_cleanup_(freep) char *path = path_join(directory, name);
 
 	if (!path)
-		return -ENOMEM;
+		return no_memory();
 	if (unlink(path) < 0 && errno != ENOENT)
 		return fail(-errno, "cannot remove %s: %m", path);
 	return 0;
@@ -390,7 +407,7 @@ static int generation_pin(const struct generation *g, const char *state)
 		return fail(r, "cannot examine the program: %m");
 	path = generation_path(state, id);
 	if (!path)
-		return -ENOMEM;
+		return no_memory();
 	r = remove_pins(path); /* ids of programs come back, after a long while */
 	if (r < 0)
 		return r;
@@ -433,7 +450,7 @@ static int remove_generations_but(const char *state, uint32_t id)
 			continue;
 		path = path_join(state, entry->d_name);
 		if (!path)
-			return -ENOMEM;
+			return no_memory();
 		r = remove_pins(path);
 		if (r < 0)
 			return r;
@@ -441,14 +458,21 @@ static int remove_generations_but(const char *state, uint32_t id)
 	return 0;
 }
 
-/* Also where somebody who reads has the link open, from here on nothing is dispatched. */
-static void detach(const char *state)
+/*
+ * Also where somebody who reads has the link open, from here on nothing is dispatched. The kernel
+ * says 0 of one that is detached, by its network namespace's end or by an unload that was killed.
+ */
+static int detach(const char *state)
 {
 	_cleanup_(freep) char *path = path_join(state, "link");
-	_cleanup_(closep) int link = path ? bpf_obj_get(path) : -ENOMEM;
+	_cleanup_(closep) int link = -EBADF;
 
-	if (link >= 0)
-		bpf_link_detach(link); /* one whose network namespace is gone is detached */
+	if (!path)
+		return no_memory();
+	link = bpf_obj_get(path);
+	if (link < 0)
+		return errno == ENOENT ? 0 : fail(-errno, "cannot open %s: %m", path);
+	return bpf_link_detach(link) < 0 ? fail(-errno, "cannot detach %s: %m", path) : 0;
 }
 
 static int remove_directory(const char *parent, const char *name)
@@ -456,7 +480,7 @@ static int remove_directory(const char *parent, const char *name)
 	_cleanup_(freep) char *path = path_join(parent, name);
 
 	if (!path)
-		return -ENOMEM;
+		return no_memory();
 	return rmdir(path) < 0 && errno != ENOENT ? fail(-errno, "cannot remove %s: %m", path) : 0;
 }
 
@@ -472,9 +496,9 @@ static int remove_state(const char *state)
 	_cleanup_(freep) char *parent = parent_path(state);
 	int r;
 
-	detach(state);
-	r = unpin(state, "link");
-
+	r = detach(state);
+	if (r == 0)
+		r = unpin(state, "link");
 	if (r == 0)
 		r = remove_generations_but(state, 0);
 	if (r == 0)
@@ -519,7 +543,7 @@ static int link_open(const char *state, ino_t netns, uint32_t *ret_program)
 	uint32_t size = sizeof(info);
 
 	if (!path)
-		return -ENOMEM;
+		return no_memory();
 	link = bpf_obj_get(path);
 	if (link < 0 && errno == EPERM)
 		return fail(-EPERM,
@@ -699,7 +723,7 @@ static int lock_state(const char *state, int operation, bool create)
 	_cleanup_(freep) char *parent = parent_path(state), *path = path_join(state, LOCK);
 
 	if (!parent || !path)
-		return -ENOMEM;
+		return no_memory();
 	for (;;) {
 		_cleanup_(closep) int fd = -EBADF;
 		int r = take_directory(parent, create);
@@ -731,9 +755,9 @@ static int state_path(const char *bpffs, bool create, ino_t netns, char **ret)
 		return r;
 	parent = path_join(bpffs, "isomer");
 	if (!parent)
-		return -ENOMEM;
+		return no_memory();
 	if (asprintf(&path, "%s/%lu", parent, (unsigned long)netns) < 0)
-		return -ENOMEM;
+		return no_memory();
 	*ret = path;
 	return 0;
 }
@@ -945,13 +969,15 @@ static int generation_open(const char *state, uint32_t id, bool writable, struct
 
 	g = GENERATION_NONE;
 	if (!directory)
-		return -ENOMEM;
+		return no_memory();
 	for (enum map map = 0; map < MAPS; map++) {
 		_cleanup_(freep) char *path = path_join(directory, pin_name(map));
 
 		if (!path)
-			return -ENOMEM;
+			return no_memory();
 		g.maps[map] = bpf_obj_get_opts(path, &access);
+		if (g.maps[map] < 0 && errno != ENOENT)
+			return fail(-errno, "cannot open %s: %m", path);
 		if (g.maps[map] < 0) {
 			if (errno == EACCES)
 				return say_no_access(path);
@@ -1094,7 +1120,9 @@ int dispatcher_switch(struct dispatcher *d, struct generation *next)
 	d->now = *next;
 	d->program = id;
 	*next = GENERATION_NONE;
-	return remove_generations_but(d->path, id);
+	if (remove_generations_but(d->path, id) < 0)
+		warn("the next command that changes something removes it");
+	return 0;
 }
 
 /*

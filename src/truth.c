@@ -272,12 +272,12 @@ int truth_read(struct dispatcher *d, enum truth what, struct bound **ret, size_t
 	return 0;
 }
 
-destination_id claim_find(const struct generation *g, const struct binding_key *key)
+int claim_find(const struct generation *g, const struct binding_key *key, destination_id *ret)
 {
-	destination_id destination;
-
-	return bpf_map_lookup_elem(g->maps[MAP_CLAIMS], key, &destination) < 0 ? NOWHERE
-									       : destination;
+	if (bpf_map_lookup_elem(g->maps[MAP_CLAIMS], key, ret) == 0)
+		return 0;
+	*ret = NOWHERE;
+	return errno == ENOENT ? 0 : -errno;
 }
 
 static int claim_write(
@@ -301,15 +301,11 @@ int claims_take_back(const struct generation *g, const struct step *steps, size_
 
 int claims_write(const struct generation *g, const struct step *steps, size_t count)
 {
-	for (size_t i = 0; i < count; i++) {
-		int r = claim_write(g, &steps[i].key, steps[i].next);
+	int r = 0;
 
-		if (r < 0) {
-			claims_take_back(g, steps, i);
-			return r;
-		}
-	}
-	return 0;
+	for (size_t i = 0; i < count && r == 0; i++)
+		r = claim_write(g, &steps[i].key, steps[i].next);
+	return r;
 }
 
 int steps_between(const struct bound *last, size_t last_count, const struct bound *next,
@@ -413,7 +409,8 @@ static void count_bindings(struct generation *g, const struct bound *list, size_
 	}
 }
 
-static int fill(struct generation *g, const struct derived *derived, progress_report *progress)
+static int fill(struct generation *g, const struct derived *derived, progress_report *progress,
+	bool *ret_full)
 {
 	LIBBPF_OPTS(bpf_map_batch_opts, options, .elem_flags = BPF_ANY);
 	uint32_t inserted = derived->claim_count;
@@ -421,6 +418,7 @@ static int fill(struct generation *g, const struct derived *derived, progress_re
 
 	if (r == 0)
 		r = lookup_fill(g, derived->layout.entries, derived->layout.count, NULL);
+	*ret_full = r == -ENOSPC;
 	if (r == 0)
 		layout_label(g, &derived->layout, &derived->ranges);
 	if (r == 0 && derived->claim_count &&
@@ -430,19 +428,26 @@ static int fill(struct generation *g, const struct derived *derived, progress_re
 	return r;
 }
 
-/* A generation with all of it; -ENOSPC, unsaid, where the table turns out to be too small. */
+/*
+ * A generation with all of it. Where the table turns out to be too small, *ret_full is true and all
+ * else as it was: that is not to be taken for any other lack of space.
+ */
 static int make_generation(const struct dispatcher *d, const struct bound *list, size_t count,
 	const struct derived *derived, const uint32_t room[SIZED_MAPS], progress_report *progress,
-	struct generation *ret)
+	struct generation *ret, bool *ret_full)
 {
 	int r = generation_create(&d->now, room, ret);
 
+	*ret_full = false;
 	if (r < 0)
 		return r;
 	count_bindings(ret, list, count);
-	r = fill(ret, derived, progress);
-	if (r == 0 || r == -ENOSPC)
-		return r;
+	r = fill(ret, derived, progress, ret_full);
+	if (r == 0)
+		return 0;
+	generation_free(ret);
+	if (*ret_full)
+		return 0;
 	return fail(r, "cannot fill the tables for %zu bindings: %m: nothing was changed", count);
 }
 
@@ -452,6 +457,7 @@ int truth_put(struct dispatcher *d, const struct bound *list, size_t count,
 	_cleanup_(generation_free) struct generation next = GENERATION_NONE;
 	_cleanup_(derived_free) struct derived derived = {};
 	uint32_t needed[SIZED_MAPS] = {};
+	bool full = false;
 	int r = derive(list, count, &derived);
 
 	if (r == -E2BIG)
@@ -465,13 +471,13 @@ int truth_put(struct dispatcher *d, const struct bound *list, size_t count,
 		if (room && room[map] > needed[map])
 			needed[map] = room[map];
 	/* By misfortune an entry's probes may all be taken: in a larger table they aren't. */
-	while ((r = make_generation(d, list, count, &derived, needed, progress, &next)) ==
-		-ENOSPC) {
-		generation_free(&next);
-		needed[MAP_SLOTS] = 2 * needed[MAP_SLOTS] + 1;
-	}
-	if (r < 0)
-		return r;
+	do {
+		if (full)
+			needed[MAP_SLOTS] = 2 * needed[MAP_SLOTS] + 1;
+		r = make_generation(d, list, count, &derived, needed, progress, &next, &full);
+		if (r < 0)
+			return r;
+	} while (full);
 
 	next.ledger->changing = 1;
 	r = dispatcher_switch(d, &next);

@@ -79,8 +79,8 @@ enum truth { CLAIMS = 1, BY_HAND_IN_TABLES = 2, WHOLE_TRUTH = 3 };
 int truth_read(
 	struct dispatcher *dispatcher, enum truth what, struct bound **ret, size_t *ret_count);
 
-/* Where the owner has a claim lead to, or NOWHERE. */
-destination_id claim_find(const struct generation *g, const struct binding_key *key);
+/* Where the owner has a claim lead to, or NOWHERE. Returns 0 or a negative errno, unsaid. */
+int claim_find(const struct generation *g, const struct binding_key *key, destination_id *ret);
 
 /* A claim that comes (last is NOWHERE), goes (next is), or leads elsewhere. */
 struct step {
@@ -89,7 +89,10 @@ struct step {
 	destination_id next;
 };
 
-/* Takes all steps or none, as far as the kernel lets it. Returns 0 or a negative errno, unsaid. */
+/*
+ * Takes the steps. On an error those before it are taken: claims_take_back() all. Returns 0 or a
+ * negative errno, unsaid.
+ */
 int claims_write(const struct generation *g, const struct step *steps, size_t count);
 
 /* Takes the steps back, from the last one to the first. Returns 0 or a negative errno, unsaid. */

@@ -117,24 +117,78 @@ static void open_units(struct candidates *candidates, struct sd_bus *manager)
 	}
 }
 
+/*
+ * Is the unit, or what holds its bindings, active or on its way? Yes, if that can't be told. Asked
+ * while we have the dispatcher locked: who has bound was active before.
+ */
+static bool may_have_bindings(struct sd_bus *manager, const char *unit)
+{
+	char holder[HOLDER_SIZE];
+	const char *const names[] = {unit, holder};
+
+	name_holder(holder, unit);
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		_cleanup_(freep) char *object = NULL, *state = NULL, *job = NULL;
+
+		if (manager_unit_object(names[i], &object) < 0 ||
+			manager_get_string(manager, object, UNIT_INTERFACE, "ActiveState", &state) <
+				0)
+			return true;
+		job = manager_job_type(manager, names[i]);
+		if (!job || job[0] ||
+			(strcmp(state, "inactive") != 0 && strcmp(state, "failed") != 0))
+			return true;
+	}
+	return false;
+}
+
+static bool is_candidate(const struct candidates *candidates, const char *unit)
+{
+	for (size_t i = 0; i < candidates->count; i++)
+		if (strcmp(candidates->list[i].name, unit) == 0)
+			return true;
+	return false;
+}
+
+/* Units whose bindings have outlived them, for what was to drop them was killed. Their empty
+ * sections drop them. */
+static int add_stale_units(
+	struct candidates *candidates, struct sd_bus *manager, const struct dispatcher *d)
+{
+	int r = 0;
+
+	for (uint16_t owner = 1; owner <= d->now.ledger->owner_places && r == 0; owner++) {
+		const char *unit = owner_name(d, owner);
+
+		if (!unit[0] || is_candidate(candidates, unit) || may_have_bindings(manager, unit))
+			continue;
+		r = add_candidate(candidates, manager, strdup(unit));
+		if (r == 0)
+			candidates->list[candidates->count - 1].is_restored = true;
+	}
+	return r;
+}
+
 /* All in one step, for what one unit lets go of by now, another may have taken over. */
-static int bind_units(struct candidates *candidates)
+static int bind_units(struct candidates *candidates, struct sd_bus *manager)
 {
 	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
-	_cleanup_(freep) struct unit_bindings *wanted =
-		calloc(candidates->count + 1, sizeof(*wanted));
+	_cleanup_(freep) struct unit_bindings *wanted = NULL;
 	size_t count = 0;
 	int r = change_begin(NULL, MISSING_IS_ERROR, &d);
 
+	if (r == 0)
+		r = add_stale_units(candidates, manager, d);
 	if (r < 0)
 		return r;
+	wanted = calloc(candidates->count + 1, sizeof(*wanted));
 	if (!wanted)
 		return fail(-ENOMEM, "cannot restore the units' bindings: %m");
 	for (size_t i = 0; i < candidates->count; i++) {
 		const struct unit *unit = &candidates->list[i].unit;
 
 		if (candidates->list[i].is_restored)
-			wanted[count++] = (struct unit_bindings){.unit = unit->name.full,
+			wanted[count++] = (struct unit_bindings){.unit = candidates->list[i].name,
 				.bindings = unit->section.bindings,
 				.count = unit->section.binding_count};
 	}
@@ -182,7 +236,7 @@ static int restore_units(void)
 	if (candidates.count)
 		qsort(candidates.list, candidates.count, sizeof(*candidates.list), later_first);
 	open_units(&candidates, manager);
-	r = bind_units(&candidates);
+	r = bind_units(&candidates, manager);
 	if (r == 0)
 		register_units(&candidates);
 	return r;

@@ -440,10 +440,13 @@ static void warn_if_empty(
 {
 	uint8_t protocol = binding->selector.protocol;
 	uint8_t family = prefix_family(&binding->selector.prefix);
+	uint64_t cookie = 0;
 	destination_id id;
 
-	if (destination_find(d, binding->label, family, protocol, &id) < 0 ||
-		!destination_socket(d, id))
+	if (destination_find(d, binding->label, family, protocol, &id) == 0 &&
+		destination_socket(d, id, &cookie) < 0)
+		return;
+	if (!cookie)
 		warn("%s: %s %s is bound to label \"%s\", and no such socket is registered under "
 		     "it: those packets are refused",
 			unit->name.full, family_name(family), protocol_name(protocol),

@@ -38,14 +38,20 @@ static int collect(const struct dispatcher *d, const char *label, struct row *ro
 	for (destination_id id = 0; id < d->now.ledger->destination_places; id++) {
 		const struct destination *record = &d->now.destinations[id];
 		struct row *row = &rows[*count];
+		uint64_t cookie;
 		int r;
 
-		if (!destination_in_use(d, id) || (label && strcmp(label, record->label) != 0))
+		if (!record->label[0] || (label && strcmp(label, record->label) != 0))
+			continue;
+		r = destination_socket(d, id, &cookie);
+		if (r < 0)
+			return r;
+		if (!cookie && !d->now.ledger->destination_uses[id])
 			continue;
 		*row = (struct row){
 			.record = record,
 			.bindings = d->now.ledger->destination_uses[id],
-			.cookie = destination_socket(d, id),
+			.cookie = cookie,
 		};
 		row->known = row->cookie && row->cookie == record->cookie;
 		r = destination_counters(d, id, &row->counters);

@@ -1,188 +1,183 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2317 # much is called by its name alone
 #
-# isomctl killed in the middle. strace kills it at its first call of a kind, then at the second, and so on until it gets
-# through: each time packets follow the old state or the new one, never a mixture, and the next command works and mends.
-#
-# The commands that make a hundred calls are killed at every third, from a random one of the first three on; KILL_STEP=N
-# takes every Nth instead.
+# isomctl killed in the middle, as it enters whichever of its system calls, while clients ask: packets follow the old state or the
+# new one, get to no third server's socket and, where both states have an answer, are not refused; and the next command works
+# and mends. tests/lib/walking.bash tells of WALK_SECONDS, which lets all calls have their turn.
 load ../lib/netns
+load ../lib/states
 
-setup() {
-	command -v strace >/dev/null || skip "needs strace"
-	netns_setup
-	isomctl load
-	start_server --name old tcp:127.0.0.1:8080
-	OLD=$SERVER_PID
-	start_server --name new tcp:127.0.0.1:8081
-	NEW=$SERVER_PID
+setup() { states_setup; }
+
+RUNNER=() # what, if anything, starts the command
+
+kill_at() { in_ns "$BUILD/tests/kill-at" "$1" "${RUNNER[@]}" "$BUILD/isomctl" "${@:2}"; }
+
+# kill_everywhere COMMAND...: does so with isomctl COMMAND. A test has a function `prepare`, called before each attempt,
+# and a function `check`, called after each kill.
+kill_everywhere() {
+	local command=("$@") calls
+	kill_once() {
+		local status=0
+		prepare >/dev/null
+		WHEN="${command[*]} killed at $1"
+		drop_traffic
+		kill_at "$1" "${command[@]}" >/dev/null || status=$?
+		# A call less than the first time, now and then: then it got through.
+		((status == 137 || status == 0)) || fail "$WHEN: exit code $status"
+		check
+	}
+	prepare >/dev/null
+	calls=$(kill_at 0 "${command[@]}")
+	((calls >= 30))
+	walk "$calls" kill_once
 }
 
-# kill_at_calls STEP CALLS COMMAND...: does so with isomctl COMMAND, for each of the kinds of system calls. A test has a
-# function `prepare`, called before each attempt, and a function `check`, called after each kill.
-kill_at_calls() {
-	local step=$1 calls=$2 call count kills=0
-	shift 2
-	((step == 1)) || step=${KILL_STEP:-$step}
-	for call in $calls; do
-		for ((count = 1 + RANDOM % step; count < 200; count += step)); do
-			prepare >/dev/null
-			killed_at "$call" $count "$@" || break
-			((++kills))
-			WHEN="$* killed at $call $count"
-			check
-		done
-	done
-	echo "$kills times: $*"
-	((kills * step >= 10))
-}
-
-# killed_at CALL COUNT COMMAND...: was it? It has to succeed otherwise. (The sanitizers' search for leaks doesn't work in what
-# strace runs, and there would end the command as a failure.)
-killed_at() {
-	local call=$1 count=$2 status=0
-	shift 2
-	in_ns env ASAN_OPTIONS=detect_leaks=0 strace -qq -o /dev/null -e "trace=$call" -e "inject=$call:signal=KILL:when=$count" \
-		"$BUILD/isomctl" "$@" >/dev/null 2>&1 || status=$?
-	((status == 137 || status == 0)) || fail "$*: exit code $status"
-	((status == 137))
-}
-
-# The names of who answers at some ports of 127.0.0.9, each one once; label NONE's packets are refused.
-answers() {
-	local port probes=()
-	for port; do
-		probes+=(tcp 127.0.0.9 "$port")
-	done
-	probe "${probes[@]}" | cut -d' ' -f1 | sort -u | paste -sd' '
-}
-
-# expect_one_of ANSWER...: what was asked for is one of these.
-expect_one_of() {
-	local is=$1 answer
-	shift
-	for answer; do
-		[[ $is != "$answer" ]] || return 0
-	done
-	fail "$WHEN: got \"$is\", expected one of:$(printf ' "%s"' "$@")"
-}
-
-# The next command works, and after it what is listed for port 80 is what is dispatched.
-mends() {
-	isomctl bind unrelated tcp 127.0.0.99 99 >/dev/null
-	isomctl unbind unrelated tcp 127.0.0.99 99 >/dev/null
-	expect_one_of "$(answers 80)" \
-		"$(isomctl bindings --protocol tcp --ip 127.0.0.9 --port 80 | awk 'NR == 2 { print $1 }')"
-	isomctl --json status > "$BATS_TEST_TMPDIR/status"
-}
-
-register_both() {
-	isomctl register-pid "$OLD" old tcp 127.0.0.1 8080
-	isomctl register-pid "$NEW" new tcp 127.0.0.1 8081
+# between_two_states COMMAND...: what is bound to port 80 of 127.0.0.9 goes from old to new, or the other way round.
+between_two_states() {
+	prepare >/dev/null
+	start_traffic
+	check() {
+		expect_one_of "$(answers 80)" old new
+		expect_mended old new
+		expect_traffic old new
+	}
+	kill_everywhere "$@"
 }
 
 @test "bind, of something new" {
 	register_both
 	isomctl bind old tcp 127.0.0.0/8 80
 	prepare() { isomctl unbind new tcp 127.0.0.9 80 2>/dev/null || true; }
-	check() {
-		expect_one_of "$(answers 80)" old new
-		mends
-	}
-	kill_at_calls 1 "bpf" bind new tcp 127.0.0.9 80
+	between_two_states bind new tcp 127.0.0.9 80
 }
 
 @test "bind, of what moves to another label" {
 	register_both
 	prepare() { isomctl bind old tcp 127.0.0.9 80; }
-	check() {
-		expect_one_of "$(answers 80)" old new
-		mends
-	}
-	kill_at_calls 1 "bpf membarrier" bind new tcp 127.0.0.9 80
+	between_two_states bind new tcp 127.0.0.9 80
+}
+
+@test "bind, of a range that cuts the ports anew" {
+	register_both
+	isomctl bind old tcp 127.0.0.0/8 1-1000
+	prepare() { isomctl unbind new tcp 127.0.0.0/8 50-100 2>/dev/null || true; }
+	between_two_states bind new tcp 127.0.0.0/8 50-100
 }
 
 @test "unbind" {
 	register_both
 	isomctl bind new tcp 127.0.0.0/8 80
 	prepare() { isomctl bind old tcp 127.0.0.9 80; }
-	check() {
-		expect_one_of "$(answers 80)" old new
-		mends
-	}
-	kill_at_calls 1 "bpf membarrier" unbind old tcp 127.0.0.9 80
+	between_two_states unbind old tcp 127.0.0.9 80
+}
+
+@test "unbind, of a range" {
+	register_both
+	isomctl bind new tcp 127.0.0.0/8 1-1000
+	prepare() { isomctl bind old tcp 127.0.0.0/8 50-100; }
+	between_two_states unbind old tcp 127.0.0.0/8 50-100
 }
 
 @test "load-bindings" {
-	local label
 	register_both
-	for label in old new; do
-		python3 -c '
-import json, sys
-print(json.dumps({"bindings": [{"label": sys.argv[1], "prefix": "127.0.0.0/8", "port": 1 + i} for i in range(300)]}))
-' $label > "$BATS_TEST_TMPDIR/$label.json"
-	done
+	write_bindings old new
 	prepare() { isomctl load-bindings "$BATS_TEST_TMPDIR/old.json"; }
+	prepare >/dev/null
+	start_traffic
 	check() {
 		expect_one_of "$(answers 1 2 80 100 200 299 300)" old new
-		mends
+		expect_mended old new
+		expect_traffic old new
 	}
-	kill_at_calls 3 "bpf mkdir chmod membarrier unlinkat rmdir" load-bindings "$BATS_TEST_TMPDIR/new.json"
+	kill_everywhere load-bindings "$BATS_TEST_TMPDIR/new.json"
 }
 
 @test "upgrade" {
 	register_both
 	isomctl bind old tcp 127.0.0.9 80
-	prepare() { isomctl version; }
+	start_traffic
+	prepare() { :; }
 	check() {
-		expect_one_of "$(answers 80)" old
-		mends
+		expect_mended old
+		expect_traffic old
 	}
-	kill_at_calls 3 "bpf mkdir chmod membarrier unlinkat rmdir" upgrade
+	kill_everywhere upgrade
 }
 
 @test "register-pid" {
 	isomctl bind any tcp 127.0.0.9 80
 	prepare() { isomctl register-pid "$OLD" any tcp 127.0.0.1 8080; }
+	prepare >/dev/null
+	start_traffic
 	check() {
 		expect_one_of "$(answers 80)" old new
 		isomctl register-pid "$NEW" any tcp 127.0.0.1 8081 >/dev/null
 		expect_one_of "$(answers 80)" new
+		expect_traffic old new
+		expect_tidy
 	}
-	kill_at_calls 1 "bpf" register-pid "$NEW" any tcp 127.0.0.1 8081
+	kill_everywhere register-pid "$NEW" any tcp 127.0.0.1 8081
+}
+
+@test "register" {
+	isomctl bind any tcp 127.0.0.9 80
+	prepare() { isomctl register-pid "$OLD" any tcp 127.0.0.1 8080; }
+	prepare >/dev/null
+	start_traffic
+	# Whom the socket is passed to is killed, and so the socket is closed.
+	check() {
+		expect_one_of "$(answers 80)" old refused
+		expect_traffic old silent refused
+		prepare >/dev/null
+		expect_one_of "$(answers 80)" old
+		expect_tidy
+	}
+	RUNNER=("$BATS_TEST_DIRNAME/pass-sockets" tcp:127.0.0.1:8082 --)
+	kill_everywhere register any
 }
 
 @test "unregister" {
 	isomctl bind any tcp 127.0.0.9 80
 	prepare() { isomctl register-pid "$OLD" any tcp 127.0.0.1 8080; }
+	prepare >/dev/null
+	start_traffic
 	check() {
 		expect_one_of "$(answers 80)" old refused
+		expect_traffic old refused
+		isomctl bind any tcp 127.0.0.9 80 >/dev/null
+		expect_tidy
 	}
-	kill_at_calls 1 "bpf" unregister any ipv4 tcp
+	kill_everywhere unregister any ipv4 tcp
 }
 
 @test "load" {
 	prepare() { isomctl unload; }
 	check() {
+		expect_one_of "$(answers 80)" wildcard
 		isomctl load >/dev/null
+		expect_tidy
 		isomctl bind old tcp 127.0.0.9 80 >/dev/null
 		isomctl register-pid "$OLD" old tcp 127.0.0.1 8080 >/dev/null
 		expect_one_of "$(answers 80)" old
 	}
-	kill_at_calls 3 "bpf mkdir chmod" load
+	kill_everywhere load
 }
 
 @test "unload" {
-	start_server --name wildcard tcp:0.0.0.0:80
 	prepare() {
 		isomctl load
 		isomctl bind old tcp 127.0.0.9 80
 		isomctl register-pid "$OLD" old tcp 127.0.0.1 8080
 	}
+	prepare >/dev/null
+	start_traffic
 	check() {
 		expect_one_of "$(answers 80)" old wildcard
 		isomctl unload >/dev/null
 		expect_one_of "$(answers 80)" wildcard
+		# Also while it is loaded again, and has no binding yet, or no socket.
+		expect_traffic old wildcard refused
 		[[ -z $(in_ns find /sys/fs/bpf -path '*/isomer/*') ]] || fail "$WHEN: something is left"
 	}
-	kill_at_calls 1 "unlink unlinkat rmdir" unload
+	kill_everywhere unload
 }

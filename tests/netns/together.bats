@@ -82,36 +82,6 @@ print(json.dumps({"bindings": [{"label": "foo", "prefix": f"10.0.{i >> 8}.{i & 2
 	done
 }
 
-@test "eight that bind and unbind at once lose nothing" {
-	local binders=() label port
-	binds() {
-		for port in {1..20}; do
-			isomctl bind "$1" tcp "127.0.0.$1" "$port"
-			isomctl bind "$1" udp "127.0.0.$1" "$port"
-			isomctl unbind "$1" udp "127.0.0.$1" "$port"
-		done
-	}
-	for label in {1..8}; do
-		binds "$label" >/dev/null 3>&- &
-		binders+=($!)
-	done
-	for label in "${binders[@]}"; do
-		wait "$label"
-	done
-	for label in {1..8}; do
-		(($(isomctl bindings --label "$label" --protocol tcp | wc -l) == 21))
-		(($(isomctl bindings --label "$label" --protocol udp | wc -l) == 1))
-	done
-
-	# What is listed is what is dispatched.
-	start_server --name foo tcp:127.0.0.1:8080
-	isomctl register-pid "$SERVER_PID" 8 tcp 127.0.0.1 8080
-	for port in {1..20}; do
-		assert_answer foo tcp 127.0.0.8 "$port"
-		assert_refused tcp 127.0.0.7 "$port"
-	done
-}
-
 @test "two that load, and two that unload, at once" {
 	local pids=() pid
 	for command in load load unload unload load {load,unload}{,,,,}; do

@@ -1,0 +1,97 @@
+# shellcheck shell=bash
+#
+# For tests that disturb a command again and again: is what is left the old state or the new one, and whole? `load
+# ../lib/states`, beside netns.bash.
+
+# shellcheck source=tests/lib/walking.bash
+source "${BASH_SOURCE[0]%/*}/walking.bash"
+
+# Two servers to dispatch to, and a third one that lies in wait for packets that go astray.
+states_setup() {
+	netns_setup
+	set_seed
+	isomctl load
+	start_server --name wildcard tcp:0.0.0.0:80
+	start_server --name old tcp:127.0.0.1:8080
+	OLD=$SERVER_PID
+	start_server --name new tcp:127.0.0.1:8081
+	NEW=$SERVER_PID
+}
+
+register_both() {
+	isomctl register-pid "$OLD" old tcp 127.0.0.1 8080
+	isomctl register-pid "$NEW" new tcp 127.0.0.1 8081
+}
+
+# 300 bindings to a label: more than fit the tables that an empty dispatcher has.
+write_bindings() {
+	local label
+	for label; do
+		python3 -c '
+import json, sys
+print(json.dumps({"bindings": [{"label": sys.argv[1], "prefix": "127.0.0.0/8", "port": 1 + i} for i in range(300)]}))
+' "$label" > "$BATS_TEST_TMPDIR/$label.json"
+	done
+}
+
+# Clients that connect to port 80 of 127.0.0.9 all the while, some hundred times a second.
+start_traffic() {
+	mkfifo "$BATS_TEST_TMPDIR/questions" "$BATS_TEST_TMPDIR/never"
+	in_ns "$BUILD/tests/probe" < "$BATS_TEST_TMPDIR/questions" > "$BATS_TEST_TMPDIR/answers" 3>&- &
+	SERVERS+=($!)
+	{
+		exec 8<> "$BATS_TEST_TMPDIR/never"
+		while echo tcp 127.0.0.9 80; do
+			read -r -t 0.005 -u 8 _
+		done
+	} > "$BATS_TEST_TMPDIR/questions" 2>/dev/null 3>&- &
+	SERVERS+=($!)
+	wait_until test -s "$BATS_TEST_TMPDIR/answers"
+	exec {TRAFFIC}< "$BATS_TEST_TMPDIR/answers"
+	drop_traffic
+}
+
+drop_traffic() {
+	while read -r -u "$TRAFFIC" _; do :; done
+}
+
+# expect_traffic NAME...: the clients' answers since the last time were of these alone.
+expect_traffic() {
+	local answer name
+	while read -r -u "$TRAFFIC" answer name _; do
+		[[ $name ]] || continue # half a line
+		expect_one_of "$answer" "$@" || return
+	done
+}
+
+# The names of who answers at some ports of 127.0.0.9, each one once.
+answers() {
+	local port probes=()
+	for port; do
+		probes+=(tcp 127.0.0.9 "$port")
+	done
+	probe "${probes[@]}" | cut -d' ' -f1 | sort -u | paste -sd' '
+}
+
+# What is listed for port 80 of 127.0.0.9 is what is dispatched.
+expect_listed() {
+	expect_one_of "$(answers 80)" \
+		"$(isomctl bindings --protocol tcp --ip 127.0.0.9 --port 80 | awk 'NR == 2 { print $1 }')"
+}
+
+# In bpffs there are a link, and the program and the maps of one generation, with the modes that they are to have.
+expect_tidy() {
+	local pins
+	pins=$(in_ns find /sys/fs/bpf/isomer -mindepth 2 -type f -perm 0640 -o -mindepth 2 -type d -perm 0750)
+	(($(wc -l <<< "$pins") == 12)) || fail "$WHEN: pins:" "$(in_ns find /sys/fs/bpf/isomer -ls)"
+}
+
+# The next command works, and makes whole what it found. NAME... are the states that may be.
+expect_mended() {
+	isomctl bind unrelated tcp 127.0.0.99 99 >/dev/null
+	isomctl unbind unrelated tcp 127.0.0.99 99 >/dev/null
+	expect_one_of "$(answers 80)" "$@"
+	expect_listed
+	expect_tidy
+	isomctl --json status > "$BATS_TEST_TMPDIR/status"
+}

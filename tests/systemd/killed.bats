@@ -1,0 +1,157 @@
+# shellcheck shell=bash disable=SC2317 # much is called by its name alone
+#
+# isomer-helper killed in the middle, as it enters whichever of its system calls, while clients ask: packets follow the old
+# state or the new one, those for another unit are never refused, and the next command of the same kind makes whole what it
+# finds. The commands are run by hand, for a unit that is active. tests/lib/walking.bash tells of WALK_SECONDS, which lets all
+# calls have their turn.
+load ../lib/container
+load ../lib/units
+load ../lib/walking
+
+HELPER=/usr/lib/isomer/isomer-helper
+
+# service NAME SUBNET PORT: running, and port 80 of SUBNET is bound to it.
+service() {
+	unit "$1.service" <<-END
+		[Service]
+		Type=notify
+		ExecStart=/usr/lib/isomer-tests/echo-server --name $1 --notify tcp:127.0.0.1:$3
+		[Isomer]
+		Bind=tcp $2 80
+	END
+	systemctl daemon-reload
+	systemctl start "$1"
+}
+
+setup_file() {
+	container_setup
+	service steady 127.5.1.0/24 8001
+	service victim 127.5.2.0/24 8002
+	write_more
+	systemctl daemon-reload
+}
+
+setup() { set_seed; }
+
+# write_more [LINE...]: what the victim's section has besides.
+write_more() { printf '%s\n' '[Isomer]' "$@" | unit victim.service.d/more.conf; }
+
+helper() { in_container $HELPER "$@"; }
+
+# expect_answer ADDRESS NAME...: who answers at its port 80 is one of these.
+expect_answer() { expect_one_of "$(probe --timeout-ms 1000 tcp "$1" 80 | cut -d' ' -f1)" "${@:2}"; }
+
+# Every binding that is listed has a unit, and a socket if that unit is active; there is one generation of pins.
+expect_whole() {
+	expect_answer 127.5.1.1 steady
+	expect_answer 127.5.2.1 victim
+	[[ $(isomctl bindings | awk 'NR > 1 { print $1, $3, $5 }') == "steady 127.5.1.0/24 steady.service
+victim 127.5.2.0/24 victim.service" ]] || fail "$WHEN:" "$(isomctl bindings)"
+	(($(in_container find /sys/fs/bpf/isomer -mindepth 2 | wc -l) == 12)) ||
+		fail "$WHEN: pins:" "$(in_container find /sys/fs/bpf/isomer)"
+}
+
+# kill_everywhere COMMAND...: lets it be killed at its calls. A test has functions `prepare`, called before each attempt, and
+# `check`, called after it, which in the end makes whole what is left.
+kill_everywhere() {
+	local command=("$@") calls
+	kill_once() {
+		local status=0
+		prepare
+		WHEN="${command[*]} killed at $1"
+		in_container kill-at "$1" $HELPER "${command[@]}" &>/dev/null || status=$?
+		((status == 137 || status == 0)) || fail "$WHEN: exit code $status"
+		check
+		expect_whole
+	}
+	prepare
+	calls=$(in_container kill-at 0 $HELPER "${command[@]}")
+	((calls >= 30))
+	check
+	walk "$calls" kill_once
+}
+
+@test "bind, of what a section has more" {
+	start_probing tcp 127.5.2.1 80
+	prepare() { write_more 'Bind=tcp 127.5.3.0/24 80'; }
+	check() {
+		expect_answer 127.5.3.1 victim refused
+		write_more
+		helper bind victim.service
+	}
+	kill_everywhere bind victim.service
+	stop_probing victim
+}
+
+@test "unbind" {
+	start_probing tcp 127.5.1.1 80
+	prepare() { :; }
+	check() {
+		expect_answer 127.5.2.1 victim refused
+		helper bind victim.service
+	}
+	kill_everywhere unbind victim.service
+	stop_probing steady
+}
+
+@test "register" {
+	start_probing tcp 127.5.1.1 80
+	prepare() { helper unregister victim.service; }
+	check() {
+		expect_answer 127.5.2.1 victim refused
+		helper register victim.service
+	}
+	kill_everywhere register victim.service
+	stop_probing steady
+}
+
+@test "unregister" {
+	start_probing tcp 127.5.1.1 80
+	prepare() { :; }
+	check() {
+		expect_answer 127.5.2.1 victim refused
+		helper register victim.service
+	}
+	kill_everywhere unregister victim.service
+	stop_probing steady
+}
+
+@test "start, of what is loaded" {
+	start_probing tcp 127.5.2.1 80
+	prepare() { :; }
+	check() {
+		expect_answer 127.5.2.1 victim
+		isomctl bind unrelated tcp 127.5.4.1 80 >/dev/null
+		isomctl unbind unrelated tcp 127.5.4.1 80 >/dev/null
+	}
+	kill_everywhere start
+	stop_probing victim
+}
+
+@test "start, of what isn't loaded" {
+	prepare() { helper stop; }
+	check() { helper start; }
+	kill_everywhere start
+}
+
+# As an unbind leaves them that is killed at the unit's stop.
+@test "bindings that have outlived their unit go with the next reload of isomer.service" {
+	systemctl stop victim
+	helper bind victim.service
+	assert_refused tcp 127.5.2.1 80
+	[[ $(isomctl bindings) == *victim.service* ]]
+	systemctl reload isomer
+	[[ $(isomctl bindings) == *steady.service* ]]
+	[[ $(isomctl bindings) != *victim.service* ]]
+	systemctl start victim
+	expect_whole
+}
+
+@test "stop" {
+	prepare() { :; }
+	check() {
+		expect_answer 127.5.2.1 victim refused
+		helper start
+	}
+	kill_everywhere stop
+}
