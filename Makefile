@@ -16,7 +16,7 @@ generatordir = $(PREFIX)/lib/systemd/system-generators
 
 # What `make deps` sees to, by Debian's names: to build, to test (the last of them also for the demo), to measure, to format
 # and lint.
-PACKAGES = gcc libc6-dev make pkg-config clang bpftool libbpf-dev libelf-dev libsystemd-dev libjansson-dev \
+PACKAGES = gcc libc6-dev make pkg-config clang bpftool libbpf-dev libelf-dev libmnl-dev libsystemd-dev libjansson-dev \
 	bats iproute2 python3 strace systemd-container \
 	nftables gnuplot-nox \
 	clang-format clang-tidy shellcheck
@@ -31,7 +31,7 @@ ifeq ($(origin CC),default)
 CC = gcc
 endif
 
-MODULES    = libbpf libelf libsystemd jansson
+MODULES    = libbpf libelf libmnl libsystemd jansson
 CFLAGS    ?= -O2 -g
 HARDENING  = -fstack-protector-strong -fPIE $(SANITIZERS) $(if $(SANITIZE),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
 HARDEN_LD  = -pie -Wl,-z,relro,-z,now $(SANITIZERS)

@@ -32,6 +32,7 @@ static const struct command *const commands[] = {
 	&register_pid_command,
 	&unregister_command,
 	&status_command,
+	&explain_command,
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(*commands))
@@ -63,7 +64,7 @@ static void print_usage(FILE *to)
 		"\nOptions:\n"
 		"  --netns PATH    work in this network namespace: NAME is /run/netns/NAME\n"
 		"  --bpffs PATH    where a BPF file system is mounted (default: %s)\n"
-		"  --json          print as JSON what bindings, status and version tell\n"
+		"  --json          print as JSON what bindings, explain, status and version tell\n"
 		"  --help          print this, or after a command what it does, with examples\n"
 		"  --version       print the version\n"
 		"The first three may stand after the command as well.\n",
