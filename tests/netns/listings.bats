@@ -184,7 +184,7 @@ print(*{tuple(i for i, c in enumerate(l) if c != " " and l[max(i - 2, 0):i].stri
 	local commands command
 	commands=$(isomctl --help | sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\) .*/\1/p')
 	[[ $(sort <<< "$commands" | paste -sd' ') == \
-		"bind bindings explain load load-bindings register register-pid status unbind unload unregister upgrade version" ]]
+		"bind bindings explain load load-bindings register register-pid status unbind unload unregister upgrade verify version" ]]
 	for command in $commands; do
 		[[ $(isomctl "$command" --help) == "Usage: isomctl "*" $command"[$' \n']*Example*"isomctl "*"$command"* ]] || fail "$command"
 		diff <(isomctl help "$command") <(isomctl "$command" -h)
