@@ -21,7 +21,8 @@ zshdir       = $(PREFIX)/share/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completi
 
 # What `make deps` sees to, by Debian's names: to build, to test (the last of them also for the demo), to measure, to format
 # and lint.
-PACKAGES = gcc libc6-dev make pkg-config clang bpftool libbpf-dev libelf-dev libsystemd-dev libjansson-dev libmicrohttpd-dev \
+PACKAGES = gcc libc6-dev make pkg-config clang bpftool libbpf-dev libelf-dev libmnl-dev libsystemd-dev libjansson-dev \
+	libmicrohttpd-dev \
 	bats iproute2 python3 strace systemd-container curl libclang-rt-dev mandoc bash-completion zsh fish \
 	nftables gnuplot-nox \
 	clang-format clang-tidy shellcheck
@@ -38,7 +39,7 @@ ifeq ($(origin CC),default)
 CC = gcc
 endif
 
-MODULES    = libbpf libelf libsystemd jansson libmicrohttpd
+MODULES    = libbpf libelf libmnl libsystemd jansson libmicrohttpd
 CFLAGS    ?= -O2 -g
 HARDENING  = -fstack-protector-strong -fPIE $(SANITIZERS) $(if $(SANITIZE),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
 HARDEN_LD  = -pie -Wl,-z,relro,-z,now $(SANITIZERS)

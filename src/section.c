@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "nearest.h"
 
 #define DEFAULT_LABEL          "%N"
 #define DEFAULT_REQUIRED       true
@@ -23,7 +24,8 @@ struct entry {
 	size_t order;           /* in which it was read */
 	const char *path;
 	unsigned int number;
-	char *text; /* the value as written, to name the line */
+	struct section_place place; /* the same, and where in the line */
+	char *text;                 /* the value as written, to name the line */
 };
 
 struct entries {
@@ -37,7 +39,10 @@ struct reading {
 	struct section *section;
 	struct entries binds;
 	struct entries sockets;
-	int error; /* the first one; each was said where it was found */
+	int error;              /* the first one; each was said where it was found */
+	section_report *report; /* NULL: errors are said */
+	void *context;
+	const char *at; /* what is parsed: where the line is wrong if that can't be */
 };
 
 /* Returns 0, -EINVAL with the reason, or -ENOMEM. */
@@ -71,6 +76,14 @@ static int entries_grow(struct entries *entries)
 	return 0;
 }
 
+static struct section_place place_of(const struct unitfile_line *line, const char *at)
+{
+	struct section_place place = {.path = line->path};
+
+	unitfile_locate(line, at, &place.line, &place.column);
+	return place;
+}
+
 static int entries_add(struct entries *entries, const struct binding *binding,
 	const struct unitfile_line *line, struct reason *reason)
 {
@@ -90,6 +103,7 @@ static int entries_add(struct entries *entries, const struct binding *binding,
 		.order = entries->count,
 		.path = line->path,
 		.number = line->number,
+		.place = place_of(line, line->key),
 		.text = strdup(line->value),
 	};
 	if (!entry->text)
@@ -112,13 +126,45 @@ static int entry_compare(const void *a, const void *b)
 	return order != 0 ? order : (x->order > y->order) - (x->order < y->order);
 }
 
+/* Says or reports what is wrong with a line, "KEY=VALUE"; line number 0: with a file. */
+static int say_problem(const struct reading *reading, const struct section_place *place,
+	unsigned int number, const char *line, int error, const char *text)
+{
+	struct section_problem problem = {*place, line, text};
+
+	if (!reading->report && number)
+		return fail(error, "%s:%u: %s: %s", place->path, number, line, text);
+	if (!reading->report)
+		return fail(error, "%s: %s", place->path, text);
+	reading->report(&problem, reading->context);
+	return error;
+}
+
+static int say_two_labels(const struct reading *reading, const char *key, const struct entry *first,
+	const struct entry *second)
+{
+	_cleanup_(freep) char *line = NULL, *text = NULL;
+
+	if (asprintf(&line, "%s=%s", key, second->text) < 0)
+		line = NULL;
+	if (asprintf(&text,
+		    "is for \"%s\" here, but for \"%s\" at %s:%u (%s=%s): take one of the two lines "
+		    "out",
+		    second->binding.label, first->binding.label, first->path, first->number, key,
+		    first->text) < 0)
+		text = NULL;
+	return say_problem(reading, &second->place, second->number, line ?: key, -EINVAL,
+		text ?: strerror(ENOMEM));
+}
+
 /*
  * Sorts the entries and gives the label to those that name none. The same place twice under one
  * label is harmless; under two it is an error, for the user can't mean both.
  */
-static int entries_settle(struct entries *entries, const char *key, const char *label)
+static int entries_settle(const struct reading *reading, struct entries *entries, const char *key)
 {
 	const struct entry *first = entries->entry;
+	const char *label = reading->section->label;
 	int error = 0;
 
 	if (entries->count == 0)
@@ -132,11 +178,7 @@ static int entries_settle(struct entries *entries, const char *key, const char *
 		if (!same_place(first, e))
 			first = e;
 		else if (strcmp(first->binding.label, e->binding.label) != 0)
-			error = fail(-EINVAL,
-				"%s:%u: %s=%s: is for \"%s\" here, but for \"%s\" at %s:%u (%s=%s): "
-				"take one of the two lines out",
-				e->path, e->number, key, e->text, e->binding.label,
-				first->binding.label, first->path, first->number, key, first->text);
+			error = say_two_labels(reading, key, first, e);
 	}
 	return error;
 }
@@ -162,6 +204,7 @@ struct words {
 	char *protocol;
 	char *place; /* a prefix or an address */
 	char *port;
+	const char *protocol_at, *place_at, *port_at; /* where they stand in the value */
 };
 
 static void words_clear(struct words *words)
@@ -196,9 +239,11 @@ static int expand(const char *text, size_t length, const struct unit_name *unit,
  * only then, so that blanks in what they stand for don't move the words.
  */
 static int words_take(
-	const struct unit_name *unit, const char *value, struct words *ret, struct reason *reason)
+	struct reading *reading, const char *value, struct words *ret, struct reason *reason)
 {
 	char **from_the_end[] = {&ret->port, &ret->place, &ret->protocol};
+	const char **starts[] = {&ret->port_at, &ret->place_at, &ret->protocol_at};
+	const struct unit_name *unit = reading->unit;
 	size_t count = sizeof(from_the_end) / sizeof(from_the_end[0]);
 	size_t length = length_stripped(value, strlen(value));
 	_cleanup_(freep) char *label = NULL;
@@ -213,10 +258,12 @@ static int words_take(
 				"port, like tcp 192.0.2.1 80");
 		while (start > 0 && !is_blank(value[start - 1]))
 			start--;
+		*starts[i] = reading->at = value + start;
 		r = expand(value + start, length - start, unit, from_the_end[i], reason);
 		if (r < 0)
 			return r;
 		length = length_stripped(value, start);
+		reading->at = value;
 	}
 	if (length == 0)
 		return 0;
@@ -235,13 +282,19 @@ static int parse_bind(
 		entries_clear(&reading->binds);
 		return 0;
 	}
-	r = words_take(reading->unit, line->value, &words, reason);
-	if (r == 0)
+	r = words_take(reading, line->value, &words, reason);
+	if (r == 0) {
+		reading->at = words.protocol_at;
 		r = protocol_parse(words.protocol, &binding.selector.protocol, reason);
-	if (r == 0)
+	}
+	if (r == 0) {
+		reading->at = words.place_at;
 		r = prefix_parse(words.place, &binding.selector.prefix, reason);
-	if (r == 0)
+	}
+	if (r == 0) {
+		reading->at = words.port_at;
 		r = ports_parse(words.port, &binding.selector.ports, reason);
+	}
 	if (r < 0)
 		return r;
 	strcpy(binding.label, words.label);
@@ -259,13 +312,19 @@ static int parse_socket(
 		entries_clear(&reading->sockets);
 		return 0;
 	}
-	r = words_take(reading->unit, line->value, &words, reason);
-	if (r == 0)
+	r = words_take(reading, line->value, &words, reason);
+	if (r == 0) {
+		reading->at = words.protocol_at;
 		r = protocol_parse(words.protocol, &place.selector.protocol, reason);
-	if (r == 0)
+	}
+	if (r == 0) {
+		reading->at = words.place_at;
 		r = address_parse(words.place, &place.selector.prefix.address, reason);
-	if (r == 0)
+	}
+	if (r == 0) {
+		reading->at = words.port_at;
 		r = port_parse(words.port, &place.selector.ports.low, reason);
+	}
 	if (r < 0)
 		return r;
 	place.selector.ports.high = place.selector.ports.low;
@@ -291,15 +350,6 @@ static int parse_socket_timeout(
 	return timespan_parse(line->value, &reading->section->socket_timeout_usec, reason);
 }
 
-static int parse_unknown(
-	struct reading *reading, const struct unitfile_line *line, struct reason *reason)
-{
-	(void)reading, (void)line;
-	return refuse(reason,
-		"this key is unknown: there are Label=, Bind=, Socket=, Required= and "
-		"SocketTimeoutSec=");
-}
-
 static const struct {
 	const char *name;
 	key_parse *parse;
@@ -311,9 +361,26 @@ static const struct {
 	{"SocketTimeoutSec", parse_socket_timeout},
 };
 
+#define KEYS (sizeof(keys) / sizeof(keys[0]))
+
+static int parse_unknown(
+	struct reading *reading, const struct unitfile_line *line, struct reason *reason)
+{
+	const char *names[KEYS + 1] = {}, *nearest;
+
+	for (size_t i = 0; i < KEYS; i++)
+		names[i] = keys[i].name;
+	reading->at = line->key;
+	nearest = nearest_word(line->key, names);
+	return refuse(reason,
+		"this key is unknown: %s%s%shere are Label=, Bind=, Socket=, Required= and "
+		"SocketTimeoutSec=",
+		nearest ? "did you mean " : "", nearest ?: "", nearest ? "=? T" : "t");
+}
+
 static key_parse *find_key(const char *name)
 {
-	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+	for (size_t i = 0; i < KEYS; i++)
 		if (strcmp(name, keys[i].name) == 0)
 			return keys[i].parse;
 	return parse_unknown;
@@ -325,6 +392,17 @@ static void note_error(struct reading *reading, int error)
 {
 	if (reading->error == 0)
 		reading->error = error;
+}
+
+static int say_line(const struct reading *reading, const struct unitfile_line *line, const char *at,
+	int error, const char *text)
+{
+	struct section_place place = place_of(line, at);
+	_cleanup_(freep) char *whole = NULL;
+
+	if (line->key && asprintf(&whole, "%s=%s", line->key, line->value) < 0)
+		whole = NULL;
+	return say_problem(reading, &place, line->number, whole ?: line->value, error, text);
 }
 
 /* Goes on after a wrong line, so that all of them are said. */
@@ -341,17 +419,15 @@ static int read_line(const struct unitfile_line *line, void *context)
 		return 0;
 	if (!line->key) {
 		note_error(reading,
-			fail(-EINVAL, "%s:%u: %s: this is no assignment: write KEY=VALUE",
-				line->path, line->number, line->value));
+			say_line(reading, line, line->value, -EINVAL,
+				"this is no assignment: write KEY=VALUE"));
 		return 0;
 	}
 
+	reading->at = line->value;
 	r = find_key(line->key)(reading, line, &reason);
-	if (r == -EINVAL)
-		fail(r, "%s:%u: %s=%s: %s", line->path, line->number, line->key, line->value,
-			reason.text);
-	else if (r < 0)
-		fail(r, "%s:%u: %s=%s: %m", line->path, line->number, line->key, line->value);
+	if (r < 0)
+		say_line(reading, line, reading->at, r, r == -EINVAL ? reason.text : strerror(-r));
 	note_error(reading, r);
 	return 0;
 }
@@ -361,11 +437,15 @@ static int give_bindings(const struct entries *entries, struct section *ret)
 	if (entries->count == 0)
 		return 0;
 	ret->bindings = calloc(entries->count, sizeof(*ret->bindings));
-	if (!ret->bindings)
+	ret->binding_places = calloc(entries->count, sizeof(*ret->binding_places));
+	if (!ret->bindings || !ret->binding_places)
 		return fail(-ENOMEM, "%m");
-	for (size_t i = 0; i < entries->count; i++)
-		if (i == 0 || !same_place(&entries->entry[i - 1], &entries->entry[i]))
-			ret->bindings[ret->binding_count++] = entries->entry[i].binding;
+	for (size_t i = 0; i < entries->count; i++) {
+		if (i > 0 && same_place(&entries->entry[i - 1], &entries->entry[i]))
+			continue;
+		ret->binding_places[ret->binding_count] = entries->entry[i].place;
+		ret->bindings[ret->binding_count++] = entries->entry[i].binding;
+	}
 	return 0;
 }
 
@@ -385,6 +465,7 @@ static int give_sockets(const struct entries *entries, struct section *ret)
 		socket->protocol = entry->binding.selector.protocol;
 		socket->address = entry->binding.selector.prefix.address;
 		socket->port = entry->binding.selector.ports.low;
+		socket->place = entry->place;
 		strcpy(socket->label, entry->binding.label);
 		if (asprintf(&socket->where, "%s:%u: Socket=%s", entry->path, entry->number,
 			    entry->text) < 0) {
@@ -396,11 +477,10 @@ static int give_sockets(const struct entries *entries, struct section *ret)
 	return 0;
 }
 
-int section_read(
-	const struct unit_name *unit, const char *const *files, size_t count, struct section *ret)
+static int read_all(
+	struct reading *reading, const char *const *files, size_t count, struct section *ret)
 {
 	const struct unitfile_line no_label = {.value = ""};
-	struct reading reading = {.unit = unit, .section = ret};
 	struct reason reason;
 	int r;
 
@@ -408,28 +488,48 @@ int section_read(
 		.required = DEFAULT_REQUIRED,
 		.socket_timeout_usec = DEFAULT_SOCKET_TIMEOUT,
 	};
-	parse_label(&reading, &no_label, &reason); /* can't fail: every unit's name is a label */
+	reading->section = ret;
+	parse_label(reading, &no_label, &reason); /* can't fail: every unit's name is a label */
 
 	for (size_t i = 0; i < count; i++) {
-		r = unitfile_read(files[i], read_line, &reading);
-		if (r < 0)
-			note_error(&reading, fail(r, "%s: %m", files[i]));
-	}
-	note_error(&reading, entries_settle(&reading.binds, "Bind", ret->label));
-	note_error(&reading, entries_settle(&reading.sockets, "Socket", ret->label));
-	if (reading.error == 0)
-		note_error(&reading, give_bindings(&reading.binds, ret));
-	if (reading.error == 0)
-		note_error(&reading, give_sockets(&reading.sockets, ret));
+		struct section_place place = {.path = files[i]};
 
-	entries_clear(&reading.binds);
-	entries_clear(&reading.sockets);
-	return reading.error;
+		r = unitfile_read(files[i], read_line, reading);
+		if (r < 0)
+			note_error(reading, say_problem(reading, &place, 0, "", r, strerror(-r)));
+	}
+	note_error(reading, entries_settle(reading, &reading->binds, "Bind"));
+	note_error(reading, entries_settle(reading, &reading->sockets, "Socket"));
+	if (reading->error == 0 || reading->report)
+		note_error(reading, give_bindings(&reading->binds, ret));
+	if (reading->error == 0 || reading->report)
+		note_error(reading, give_sockets(&reading->sockets, ret));
+
+	entries_clear(&reading->binds);
+	entries_clear(&reading->sockets);
+	return reading->error;
+}
+
+int section_read(
+	const struct unit_name *unit, const char *const *files, size_t count, struct section *ret)
+{
+	struct reading reading = {.unit = unit};
+
+	return read_all(&reading, files, count, ret);
+}
+
+int section_check(const struct unit_name *unit, const char *const *files, size_t count,
+	section_report *report, void *context, struct section *ret)
+{
+	struct reading reading = {.unit = unit, .report = report, .context = context};
+
+	return read_all(&reading, files, count, ret);
 }
 
 void section_free(struct section *section)
 {
 	free(section->bindings);
+	free(section->binding_places);
 	for (size_t i = 0; i < section->socket_count; i++)
 		free(section->sockets[i].where);
 	free(section->sockets);

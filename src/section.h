@@ -13,6 +13,13 @@
 #include "binding.h"
 #include "unitfile.h"
 
+/* Where something stands. */
+struct section_place {
+	const char *path; /* one of the files that were read, the caller's own text */
+	unsigned int line;
+	unsigned int column;
+};
+
 /* One Socket= line: the socket that listens there goes under the label. */
 struct section_socket {
 	char label[NAME_SIZE];
@@ -20,12 +27,14 @@ struct section_socket {
 	struct in6_addr address; /* IPv4 mapped */
 	uint16_t port;
 	char *where; /* "FILE:LINE: Socket=value", for errors */
+	struct section_place place;
 };
 
 struct section {
 	bool present; /* was there a section at all? */
 	char label[NAME_SIZE];
 	struct binding *bindings; /* each one once, in the order of selector_compare() */
+	struct section_place *binding_places; /* of each of them, its Bind= line */
 	size_t binding_count;
 	struct section_socket *sockets; /* each one once, sorted likewise */
 	size_t socket_count;
@@ -53,5 +62,21 @@ bool section_is_isomer(const char *name);
  */
 int section_read(
 	const struct unit_name *unit, const char *const *files, size_t count, struct section *ret);
+
+/* Something wrong with a section, for section_check(). */
+struct section_problem {
+	struct section_place place; /* line 0: the file as a whole */
+	const char *line;           /* "Bind=tpc 192.0.2.0/24 80" */
+	const char *text;           /* what is wrong with it, and what was expected */
+};
+
+typedef void section_report(const struct section_problem *problem, void *context);
+
+/*
+ * The same, but says nothing: each error is reported, with the place of the word that is wrong.
+ * Also on error *ret has what is right.
+ */
+int section_check(const struct unit_name *unit, const char *const *files, size_t count,
+	section_report *report, void *context, struct section *ret);
 
 void section_free(struct section *section);

@@ -153,11 +153,52 @@ static int show(char *text, struct unitfile_line *line, unitfile_visit *visit, v
 	return visit(line, context);
 }
 
+/* The parts of the line that is being joined. */
+struct parts {
+	struct unitfile_part *part;
+	size_t count;
+	size_t allocated;
+};
+
+static void parts_free(struct parts *parts)
+{
+	free(parts->part);
+}
+
+static int parts_add(struct parts *parts, size_t offset, unsigned int number)
+{
+	if (parts->count == parts->allocated) {
+		size_t allocated = parts->allocated ? 2 * parts->allocated : 8;
+		struct unitfile_part *part = reallocarray(parts->part, allocated, sizeof(*part));
+
+		if (!part)
+			return -ENOMEM;
+		parts->part = part;
+		parts->allocated = allocated;
+	}
+	parts->part[parts->count++] = (struct unitfile_part){offset, number};
+	return 0;
+}
+
+void unitfile_locate(const struct unitfile_line *line, const char *at, unsigned int *ret_number,
+	unsigned int *ret_column)
+{
+	size_t offset = (size_t)(at - line->text), i = line->part_count - 1;
+
+	while (i > 0 && line->parts[i].offset > offset)
+		i--;
+	*ret_number = line->parts[i].number;
+	*ret_column = 1;
+	for (const char *c = line->text + line->parts[i].offset; c < at; c++)
+		*ret_column += ((unsigned char)*c & 0xc0) != 0x80; /* of UTF-8, the first bytes */
+}
+
 /* Continued lines are joined in place: the join is never longer than what it is made of. */
 static int show_all(const char *path, char *text, size_t size, unitfile_visit *visit, void *context)
 {
 	struct unitfile_line line = {.path = path, .section = ""};
 	struct reader reader = {.next = text, .end = text + size};
+	_cleanup_(parts_free) struct parts parts = {};
 	char *joined = NULL, *part;
 	size_t length = 0;
 	int r;
@@ -173,10 +214,17 @@ static int show_all(const char *path, char *text, size_t size, unitfile_visit *v
 		if (!joined) {
 			joined = part;
 			length = 0;
+			parts.count = 0;
 			line.number = reader.number;
 		}
+		r = parts_add(&parts, length, reader.number);
+		if (r < 0)
+			return r;
 		memmove(joined + length, part, part_length + 1);
 		length += part_length;
+		line.text = joined;
+		line.parts = parts.part;
+		line.part_count = parts.count;
 		if (is_continued(joined, length)) {
 			joined[length - 1] = ' ';
 			continue;

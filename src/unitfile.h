@@ -16,6 +16,12 @@
 
 #define UNIT_NAME_SIZE 256 /* UNIT_NAME_MAX of systemd, which counts the NUL */
 
+/* A piece of a line that is continued: where it begins in the joined text, and on which line. */
+struct unitfile_part {
+	size_t offset;
+	unsigned int number;
+};
+
 /* One line of a unit file. All pointers but the path are valid only during the call. */
 struct unitfile_line {
 	const char *path;
@@ -23,7 +29,17 @@ struct unitfile_line {
 	const char *section; /* without brackets; "" before the first */
 	const char *key;     /* NULL for a section header, and for a line that is no assignment */
 	const char *value;   /* stripped; NULL for a header; the line itself where it is neither */
+	const char *text;    /* the joined text, into which key and value point */
+	const struct unitfile_part *parts; /* that it was joined from */
+	size_t part_count;
 };
+
+/*
+ * Where a place in the key or the value stands in the file: the line, and the column, from 1, in
+ * characters.
+ */
+void unitfile_locate(const struct unitfile_line *line, const char *at, unsigned int *ret_number,
+	unsigned int *ret_column);
 
 /* Returns 0 to go on; anything else ends the reading and is returned. */
 typedef int unitfile_visit(const struct unitfile_line *line, void *context);

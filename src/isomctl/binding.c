@@ -12,6 +12,7 @@
 #include "../bindings.h"
 #include "../cleanup.h"
 #include "../say.h"
+#include "group.h"
 #include "isomctl.h"
 
 /*
@@ -140,13 +141,7 @@ static int take_filter(int argc, char **argv, struct filter *ret)
 	return 0;
 }
 
-/* One selector with all who bound it: neighbours in the list. */
-struct group {
-	const struct bound *first;
-	size_t count;
-};
-
-static struct group next_group(const struct bound *list, size_t count)
+struct group group_next(const struct bound *list, size_t count)
 {
 	struct group group = {list, 1};
 	struct selector selector = selector_of_key(&list->key);
@@ -166,8 +161,7 @@ static bool is_by_hand(const struct group *group)
 	return group->first->key.owner == 0; /* his comes first */
 }
 
-/* "nginx.service web.socket", "-" stands for the administrator. The caller frees it. */
-static char *group_units(const struct dispatcher *d, const struct group *group)
+char *group_units(const struct dispatcher *d, const struct group *group)
 {
 	size_t size = 0;
 	char *units = NULL;
@@ -197,7 +191,7 @@ static void print_bindings(const struct dispatcher *d, const struct bound *list,
 			char label_text[4 * NAME_SIZE];
 			_cleanup_(freep) char *units = NULL;
 
-			group = next_group(list + i, count - i);
+			group = group_next(list + i, count - i);
 			if (!filter_passes(filter, &selector, label))
 				continue;
 			units = group_units(d, &group);
@@ -221,7 +215,7 @@ static json_t *json_ports(const struct ports *ports)
 	return json_integer(ports_are_all(ports) ? 0 : ports->low);
 }
 
-static json_t *json_group(const struct dispatcher *d, const struct group *group)
+json_t *group_json(const struct dispatcher *d, const struct group *group)
 {
 	struct selector selector = selector_of_key(&group->first->key);
 	const char *label = d->now.destinations[group->first->destination].label;
@@ -249,11 +243,11 @@ static void print_bindings_json(const struct dispatcher *d, const struct bound *
 		struct selector selector = selector_of_key(&list[i].key);
 		json_t *object;
 
-		group = next_group(list + i, count - i);
+		group = group_next(list + i, count - i);
 		if (!filter_passes(
 			    filter, &selector, d->now.destinations[list[i].destination].label))
 			continue;
-		object = json_group(d, &group);
+		object = group_json(d, &group);
 		printf("%s    ", separator);
 		json_dumpf(object, stdout, 0);
 		json_decref(object);

@@ -32,6 +32,8 @@ static const struct command *const commands[] = {
 	&register_pid_command,
 	&unregister_command,
 	&status_command,
+	&explain_command,
+	&verify_command,
 	&metrics_command,
 };
 
@@ -64,7 +66,7 @@ static void print_usage(FILE *to)
 		"\nOptions:\n"
 		"  --netns PATH    work in this network namespace: NAME is /run/netns/NAME\n"
 		"  --bpffs PATH    where a BPF file system is mounted (default: %s)\n"
-		"  --json          print as JSON what bindings, status and version tell\n"
+		"  --json          print as JSON what bindings, explain, status, verify and version tell\n"
 		"  --help          print this, or after a command what it does, with examples\n"
 		"  --version       print the version\n"
 		"The first three may stand after the command as well.\n",
@@ -196,7 +198,8 @@ static void take_global_option(int option, struct options *options, const char *
 
 /*
  * All that may stand after a command: global options, and its own, as its `arguments` show them,
- * "[--label LABEL]" or "[--all]". The table ends with an empty option and points into `names`.
+ * "[--label LABEL]", "[--watch[=SECONDS]]" or "[--all]". The table ends with an empty option and
+ * points into `names`.
  */
 static void list_options(const struct command *command, char names[LONGEST_ARGUMENTS],
 	struct option list[MOST_OPTIONS])
@@ -208,12 +211,15 @@ static void list_options(const struct command *command, char names[LONGEST_ARGUM
 		list[count++] = *option;
 	snprintf(names, LONGEST_ARGUMENTS, "%s", command->arguments);
 	for (name = names; (name = strstr(name, "[--")) && count < MOST_OPTIONS - 1;) {
-		char *end = strpbrk(name += strlen("[--"), " ]");
+		char *end = strpbrk(name += strlen("[--"), " []");
 
 		if (!end)
 			break;
-		list[count++] = (struct option){
-			name, *end == ' ' ? required_argument : no_argument, NULL, OF_COMMAND};
+		list[count++] = (struct option){name,
+			*end == ' '           ? required_argument
+				: *end == '[' ? optional_argument
+					      : no_argument,
+			NULL, OF_COMMAND};
 		*end = '\0';
 		name = end + 1;
 	}

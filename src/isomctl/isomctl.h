@@ -34,7 +34,7 @@ struct command {
 extern const struct command load_command, unload_command, upgrade_command, version_command;
 extern const struct command bind_command, unbind_command, bindings_command, load_bindings_command;
 extern const struct command register_command, register_pid_command, unregister_command;
-extern const struct command status_command, metrics_command;
+extern const struct command status_command, explain_command, verify_command, metrics_command;
 
 /* Says what is wrong with a command's words and how they should be; returns MISUSED. */
 int misused(const struct command *command, const char *format, ...)

@@ -181,14 +181,17 @@ static int collect(const struct dispatcher *d, struct sample *samples, size_t *c
 	*count = 0;
 	for (destination_id id = 0; id < d->now.ledger->destination_places; id++) {
 		struct sample *sample = &samples[*count];
-		int r;
+		uint64_t cookie;
+		int r = destination_socket(d, id, &cookie);
 
-		if (!destination_in_use(d, id))
+		if (r < 0)
+			return r;
+		if (!cookie && !d->now.ledger->destination_uses[id])
 			continue;
 		*sample = (struct sample){
 			.record = &d->now.destinations[id],
 			.bindings = d->now.ledger->destination_uses[id],
-			.has_socket = destination_socket(d, id) != 0,
+			.has_socket = cookie != 0,
 		};
 		r = destination_counters(d, id, &sample->counters);
 		if (r < 0)

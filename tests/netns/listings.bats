@@ -3,6 +3,7 @@
 # What isomctl prints: the tables, their JSON, help, versions, and which exit code goes with it.
 load ../lib/netns
 load ../lib/refusing
+load ../lib/json
 
 setup() {
 	netns_setup
@@ -11,9 +12,6 @@ setup() {
 
 # columns N,N...: these columns of a table, without its titles, separated by one space.
 columns() { awk -v columns="$1" 'NR > 1 { n = split(columns, c, ","); for (i = 1; i <= n; i++) printf "%s%s", $c[i], i < n ? " " : "\n" }'; }
-
-# json EXPRESSION: prints what Python prints for it; `root` is the JSON on stdin.
-json() { python3 -c 'import json, sys; root = json.load(sys.stdin); eval(f"print({sys.argv[1]})")' "$1"; }
 
 bind_some() {
 	isomctl bind wide tcp 0.0.0.0/0 0
@@ -186,7 +184,7 @@ print(*{tuple(i for i, c in enumerate(l) if c != " " and l[max(i - 2, 0):i].stri
 	local commands command
 	commands=$(isomctl --help | sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\) .*/\1/p')
 	[[ $(sort <<< "$commands" | paste -sd' ') == \
-		"bind bindings load load-bindings register register-pid status unbind unload unregister upgrade version" ]]
+		"bind bindings explain load load-bindings register register-pid status unbind unload unregister upgrade verify version" ]]
 	for command in $commands; do
 		[[ $(isomctl "$command" --help) == "Usage: isomctl "*" $command"[$' \n']*Example*"isomctl "*"$command"* ]] || fail "$command"
 		diff <(isomctl help "$command") <(isomctl "$command" -h)

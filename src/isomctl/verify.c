@@ -1,0 +1,841 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * isomctl verify: checks sections as `systemd-analyze verify` checks units, from their files, and
+ * loads nothing. Which units those are is here, and what is checked of them; what a section may say
+ * is section.h's affair.
+ */
+#include <errno.h>
+#include <libgen.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <sys/vfs.h>
+
+#include "../cleanup.h"
+#include "../coverage.h"
+#include "../dispatcher.h"
+#include "../nearest.h"
+#include "../netlink.h"
+#include "../say.h"
+#include "../section.h"
+#include "../socket.h"
+#include "../unitpath.h"
+#include "finding.h"
+#include "isomctl.h"
+#include "systemd.h"
+#include "wiring.h"
+
+/* The first that have what Isomer needs. */
+#define KERNEL_MAJOR  5
+#define KERNEL_MINOR  10
+#define SYSTEMD_FLOOR 247
+
+/* A unit that is checked. */
+struct checked {
+	struct unit_name name;
+	const char **files; /* the fragment and drop-ins, in systemd's order; the texts borrowed */
+	size_t file_count;
+	struct section section;
+	struct wiring wiring;
+	struct verification *verification;
+};
+
+struct verification {
+	struct unitpath unitpath;
+	struct checked **units;
+	size_t count;
+	bool by_file; /* FILEs were given: then what runs on this machine isn't asked */
+	struct findings findings;
+};
+
+/*
+ * Units and their files.
+ */
+
+/* Isomer's own units, and drop-ins for all services or sockets, which would apply to those too. */
+static bool may_have_section(const struct unit_name *unit)
+{
+	static const char *const own[] = {"isomer", "isomer-bind", "isomer-metrics"};
+
+	for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++)
+		if (strcmp(unit->prefix, own[i]) == 0)
+			return false;
+	return true;
+}
+
+static int find_files(const struct unitpath *unitpath, struct checked *unit)
+{
+	_cleanup_(freep) const struct unitpath_dropin **dropins = NULL;
+	const struct unitpath_file *fragment;
+	struct unit_name name;
+	size_t count = 0;
+	int r;
+
+	unit_name_copy(&unit->name, &name);
+	unitpath_resolve(unitpath, &name, &unit->name, &fragment);
+	if (fragment && fragment->kind == UNIT_MASK)
+		return 0;
+	r = unitpath_dropins(unitpath, &unit->name, &dropins, &count);
+	if (r < 0)
+		return r;
+	unit->files = calloc(count + 1, sizeof(*unit->files));
+	if (!unit->files)
+		return -ENOMEM;
+	if (fragment)
+		unit->files[unit->file_count++] = fragment->path;
+	for (size_t i = 0; i < count; i++)
+		unit->files[unit->file_count++] = dropins[i]->path;
+	return 0;
+}
+
+/* What a template's line says can't be known where it depends on the instance. */
+static bool depends_on_instance(const struct unit_name *unit, const char *line)
+{
+	return unit_name_is_template(unit) && (strstr(line, "%i") || strstr(line, "%I"));
+}
+
+static void report(const struct section_problem *problem, void *context)
+{
+	struct checked *unit = context;
+
+	if (depends_on_instance(&unit->name, problem->line))
+		return;
+	finding_add(&unit->verification->findings, ERROR, unit->name.full, &problem->place,
+		"%s%s%s", problem->line, *problem->line ? ": " : "", problem->text);
+}
+
+/* Sections that systemd passes over in silence, and somebody may have meant for Isomer's. */
+static int look_at_header(const struct unitfile_line *line, void *context)
+{
+	static const char *const names[] = {"Isomer", "X-Isomer", NULL};
+	struct section_place place = {.path = line->path};
+	struct checked *unit = context;
+	const char *nearest;
+
+	if (line->value || line->key || section_is_isomer(line->section))
+		return 0;
+	nearest = nearest_word(line->section, names);
+	if (!nearest)
+		return 0;
+	unitfile_locate(line, line->section - 1, &place.line, &place.column);
+	finding_add(&unit->verification->findings, WARNING, unit->name.full, &place,
+		"[%s]: did you mean [%s]? This section is not Isomer's", line->section, nearest);
+	return 0;
+}
+
+static void checked_free(struct checked *unit)
+{
+	free(unit->files);
+	section_free(&unit->section);
+	wiring_free(&unit->wiring);
+	free(unit);
+}
+
+/* Reads a unit. *ret is NULL where there are no files, or no section and it isn't asked for. */
+static int read_unit(
+	struct verification *v, const struct unit_name *name, bool asked_for, struct checked **ret)
+{
+	struct checked *unit = calloc(1, sizeof(*unit));
+	int r;
+
+	*ret = NULL;
+	if (!unit)
+		return -ENOMEM;
+	unit->verification = v;
+	unit_name_copy(name, &unit->name);
+	r = find_files(&v->unitpath, unit);
+	for (size_t i = 0; r == 0 && i < unit->file_count; i++)
+		unitfile_read(unit->files[i], look_at_header, unit); /* else said below */
+	if (r == 0)
+		r = section_check(
+			&unit->name, unit->files, unit->file_count, report, unit, &unit->section);
+	if (r != -ENOMEM)
+		r = wiring_read(&unit->name, unit->files, unit->file_count, &unit->wiring);
+	if (r == 0 && unit->file_count && (unit->section.present || asked_for))
+		*ret = unit;
+	else
+		checked_free(unit);
+	return r;
+}
+
+static int add_unit(struct verification *v, const char *text, bool asked_for)
+{
+	struct checked *unit, **longer;
+	struct unit_name name;
+	struct reason reason;
+	int r = unit_name_parse(text, &name, &reason);
+
+	if (r < 0 || (strcmp(name.suffix, "service") != 0 && strcmp(name.suffix, "socket") != 0)) {
+		if (asked_for)
+			finding_add(&v->findings, ERROR, text, NULL, "%s",
+				r < 0 ? reason.text
+				      : "this is neither a service nor a socket unit");
+		return 0;
+	}
+	r = read_unit(v, &name, asked_for, &unit);
+	if (r < 0)
+		return r;
+	if (!unit) {
+		if (asked_for)
+			finding_add(&v->findings, ERROR, text, NULL,
+				"there is no such unit, or it is masked: no file of it is on the "
+				"unit path");
+		return 0;
+	}
+	for (size_t i = 0; i < v->count; i++) {
+		if (strcmp(v->units[i]->name.full, unit->name.full) == 0) {
+			checked_free(unit); /* by an alias, or a drop-in of the same */
+			return 0;
+		}
+	}
+	longer = reallocarray(v->units, v->count + 1, sizeof(*longer));
+	if (!longer) {
+		checked_free(unit);
+		return -ENOMEM;
+	}
+	v->units = longer;
+	v->units[v->count++] = unit;
+	if (!unit->section.present)
+		finding_add(
+			&v->findings, WARNING, unit->name.full, NULL, "it has no [Isomer] section");
+	else if (!may_have_section(&unit->name))
+		finding_add(&v->findings, ERROR, unit->name.full, NULL,
+			"it has a section, which is passed over: this is a unit of Isomer's own");
+	return 0;
+}
+
+/* A drop-in for all services applies to isomer.service, too: the generator passes it over. */
+static void check_dropin_of_type(struct verification *v, const struct unitpath_dropin *dropin)
+{
+	struct checked all = {.verification = v};
+	const char *files[] = {dropin->path};
+	struct section_place place = {.path = dropin->path};
+	struct section section;
+
+	if (!unit_name_build("any", NULL, dropin->owner, &all.name))
+		return;
+	section_check(&all.name, files, 1, report, &all, &section);
+	if (section.present)
+		finding_add(&v->findings, ERROR, NULL, &place,
+			"the section is passed over, for it would apply to Isomer's own units too");
+	section_free(&section);
+}
+
+static bool is_own_file(const struct verification *v, size_t i)
+{
+	return v->unitpath.files[i].kind == UNIT_FRAGMENT;
+}
+
+static bool is_last_of_owner(const struct unitpath *unitpath, size_t i)
+{
+	return i + 1 == unitpath->dropin_count ||
+		strcmp(unitpath->dropins[i].owner, unitpath->dropins[i + 1].owner) != 0;
+}
+
+/* "foo-.service": its drop-ins are for the units whose names begin so. */
+static bool is_prefix_of_units(const char *owner)
+{
+	const char *end = strpbrk(owner, "@.");
+
+	return end && end > owner && end[-1] == '-';
+}
+
+static int add_all_units(struct verification *v)
+{
+	const struct unitpath *unitpath = &v->unitpath;
+	int r = 0;
+
+	for (size_t i = 0; i < unitpath->file_count && r == 0; i++)
+		if (is_own_file(v, i))
+			r = add_unit(v, unitpath->files[i].name, false);
+	for (size_t i = 0; i < unitpath->dropin_count && r == 0; i++) {
+		const char *owner = unitpath->dropins[i].owner;
+
+		if (!strchr(owner, '.'))
+			check_dropin_of_type(v, &unitpath->dropins[i]);
+		else if (is_last_of_owner(unitpath, i) && !is_prefix_of_units(owner))
+			r = add_unit(v, owner, false);
+	}
+	return r;
+}
+
+/*
+ * Arguments.
+ */
+
+static bool ends_in(const char *text, const char *ending)
+{
+	size_t length = strlen(text), ending_length = strlen(ending);
+
+	return length > ending_length && strcmp(text + length - ending_length, ending) == 0;
+}
+
+static bool is_file(const char *word)
+{
+	return strchr(word, '/') || (access(word, F_OK) == 0 && strchr(word, '.'));
+}
+
+/*
+ * A FILE is looked at as if its directory came first on the unit path, with the drop-ins that lie
+ * beside it and elsewhere. *ret_unit is its unit: of a drop-in, that whose directory it lies in.
+ */
+static int take_file(const char *path, char **ret_unit, char **ret_directory)
+{
+	_cleanup_(freep) char *copy = strdup(path), *copy2 = strdup(path), *directory = NULL;
+	const char *base;
+
+	if (!copy || !copy2)
+		return fail(-ENOMEM, "cannot check %s: %m", path);
+	if (access(path, R_OK) < 0)
+		return fail(-errno, "cannot read %s: %m", path);
+	directory = realpath(dirname(copy), NULL);
+	if (!directory)
+		return fail(-errno, "cannot read %s: %m", path);
+	base = basename(copy2);
+	if (ends_in(base, ".conf") && ends_in(directory, ".d")) {
+		char *slash = strrchr(directory, '/');
+
+		*ret_unit = strndup(slash + 1, strlen(slash + 1) - strlen(".d"));
+		*slash = '\0';
+		*ret_directory = strdup(*directory ? directory : "/");
+	} else {
+		*ret_unit = strdup(base);
+		*ret_directory = take_pointer(directory);
+	}
+	return *ret_unit && *ret_directory ? 0 : fail(-ENOMEM, "cannot check %s: %m", path);
+}
+
+/* Puts a directory at the end of those that come first on the unit path. */
+static int add_directory(char **path, const char *directory)
+{
+	char *longer;
+
+	if (asprintf(&longer, "%s%s:", *path ?: "", directory) < 0)
+		return fail(-ENOMEM, "cannot check the units of %s: %m", directory);
+	free(*path);
+	*path = longer;
+	return 0;
+}
+
+/* The unit of each word; the caller frees them. */
+static int take_words(struct verification *v, char **words, size_t count, char **units)
+{
+	_cleanup_(freep) char *path = NULL;
+	int r = 0;
+
+	for (size_t i = 0; i < count && r == 0; i++) {
+		_cleanup_(freep) char *directory = NULL;
+
+		if (is_file(words[i])) {
+			v->by_file = true;
+			r = take_file(words[i], &units[i], &directory);
+			if (r == 0)
+				r = add_directory(&path, directory);
+		} else if (asprintf(&units[i], "%s%s", words[i],
+				   strchr(words[i], '.') ? "" : ".service") < 0) {
+			units[i] = NULL;
+			r = fail(-ENOMEM, "cannot check %s: %m", words[i]);
+		}
+	}
+	if (r == 0 && path) {
+		const char *given = getenv("SYSTEMD_UNIT_PATH");
+
+		/* A colon at the end has the defaults follow; so does nothing at all. */
+		r = add_directory(&path, given ?: "");
+		if (r == 0 && given && *given)
+			path[strlen(path) - 1] = '\0';
+		setenv("SYSTEMD_UNIT_PATH", path, true);
+	}
+	return r;
+}
+
+/*
+ * Bindings, of all units together.
+ */
+
+struct declared {
+	const struct checked *unit;
+	const struct binding *binding;
+	const struct section_place *place;
+};
+
+static int declared_compare(const void *a, const void *b)
+{
+	const struct declared *x = a, *y = b;
+	int order = selector_compare_by_address(&x->binding->selector, &y->binding->selector);
+
+	return order ?: strcmp(x->unit->name.full, y->unit->name.full);
+}
+
+/* Of a template's, the instances' may be other ones. */
+static int list_declared(const struct verification *v, struct declared **ret, size_t *ret_count)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < v->count; i++)
+		count += v->units[i]->section.binding_count;
+	*ret_count = 0;
+	*ret = calloc(count + 1, sizeof(**ret));
+	if (!*ret)
+		return -ENOMEM;
+	for (size_t i = 0; i < v->count; i++) {
+		const struct section *section = &v->units[i]->section;
+
+		for (size_t j = 0; j < section->binding_count; j++)
+			if (!unit_name_is_template(&v->units[i]->name))
+				(*ret)[(*ret_count)++] = (struct declared){v->units[i],
+					&section->bindings[j], &section->binding_places[j]};
+	}
+	qsort(*ret, *ret_count, sizeof(**ret), declared_compare);
+	return 0;
+}
+
+static void find_two_labels(struct verification *v, const struct declared *list, size_t count)
+{
+	const struct declared *first = list;
+
+	for (const struct declared *d = list; d < list + count; d++) {
+		char text[LONGEST_SELECTOR_TEXT];
+
+		if (selector_compare_by_address(&first->binding->selector, &d->binding->selector) !=
+			0) {
+			first = d;
+			continue;
+		}
+		if (strcmp(first->binding->label, d->binding->label) == 0)
+			continue;
+		finding_add(&v->findings, ERROR, d->unit->name.full, d->place,
+			"%s: it is bound to \"%s\" here, and to \"%s\" by %s at %s:%u: whichever "
+			"starts last fails",
+			selector_format(&d->binding->selector, text), d->binding->label,
+			first->binding->label, first->unit->name.full, first->place->path,
+			first->place->line);
+	}
+}
+
+static bool same_prefix(const struct selector *a, const struct selector *b)
+{
+	return a->protocol == b->protocol && a->prefix.length == b->prefix.length &&
+		IN6_ARE_ADDR_EQUAL(&a->prefix.address, &b->prefix.address);
+}
+
+static int range_compare(const void *a, const void *b)
+{
+	const struct ports *x = &(*(const struct declared *const *)a)->binding->selector.ports;
+	const struct ports *y = &(*(const struct declared *const *)b)->binding->selector.ports;
+
+	return x->low != y->low ? x->low - y->low : y->high - x->high;
+}
+
+/* Ranges of one prefix, by where they begin: those that are open lie within one another. */
+static void find_cuts_of_prefix(
+	struct verification *v, const struct declared **ranges, size_t count)
+{
+	_cleanup_(freep) const struct declared **open = calloc(count + 1, sizeof(*open));
+	size_t depth = 0;
+
+	if (!open)
+		return;
+	qsort(ranges, count, sizeof(*ranges), range_compare);
+	for (size_t i = 0; i < count; i++) {
+		const struct ports *ports = &ranges[i]->binding->selector.ports;
+		char text[LONGEST_SELECTOR_TEXT], other[LONGEST_SELECTOR_TEXT];
+
+		while (depth && open[depth - 1]->binding->selector.ports.high < ports->low)
+			depth--;
+		if (depth && open[depth - 1]->binding->selector.ports.high < ports->high)
+			finding_add(&v->findings, ERROR, ranges[i]->unit->name.full,
+				ranges[i]->place,
+				"%s overlaps %s of %s at %s:%u, and neither holds the other: a "
+				"packet could prefer neither",
+				selector_format(&ranges[i]->binding->selector, text),
+				selector_format(&open[depth - 1]->binding->selector, other),
+				open[depth - 1]->unit->name.full, open[depth - 1]->place->path,
+				open[depth - 1]->place->line);
+		open[depth++] = ranges[i];
+	}
+}
+
+static void find_cuts(struct verification *v, const struct declared *list, size_t count)
+{
+	_cleanup_(freep) const struct declared **ranges = calloc(count + 1, sizeof(*ranges));
+	size_t range_count = 0;
+
+	for (size_t i = 0; ranges && i < count; i++) {
+		const struct selector *selector = &list[i].binding->selector;
+
+		if (ports_kind(&selector->ports) == PORT_RANGE)
+			ranges[range_count++] = &list[i];
+		if (i + 1 == count || !same_prefix(selector, &list[i + 1].binding->selector)) {
+			find_cuts_of_prefix(v, ranges, range_count);
+			range_count = 0;
+		}
+	}
+}
+
+/* A binding that can't win, for each unit that has it: they are neighbours. */
+static void report_idle(struct verification *v, const struct declared *loser,
+	const struct declared *end, const struct declared *taker)
+{
+	const struct selector *selector = &loser->binding->selector;
+	char text[LONGEST_SELECTOR_TEXT], other[LONGEST_SELECTOR_TEXT];
+
+	selector_format(selector, text);
+	selector_format(&taker->binding->selector, other);
+	for (; loser < end && selector_compare_by_address(&loser->binding->selector, selector) == 0;
+		loser++)
+		finding_add(&v->findings, WARNING, loser->unit->name.full, loser->place,
+			"%s can never win: more specific bindings hold all its packets, such as %s of "
+			"%s at %s:%u",
+			text, other, taker->unit->name.full, taker->place->path,
+			taker->place->line);
+}
+
+static int find_idle(struct verification *v, const struct declared *list, size_t count)
+{
+	_cleanup_(freep) struct selector *selectors = calloc(count + 1, sizeof(*selectors));
+	_cleanup_(freep) const struct declared **of = calloc(count + 1, sizeof(*of));
+	_cleanup_(freep) struct idle *idle = NULL;
+	size_t unique = 0, idle_count = 0;
+	int r;
+
+	if (!selectors || !of)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++) {
+		if (unique &&
+			selector_compare_by_address(
+				&selectors[unique - 1], &list[i].binding->selector) == 0)
+			continue;
+		of[unique] = &list[i];
+		selectors[unique++] = list[i].binding->selector;
+	}
+	r = coverage_find_idle(selectors, unique, &idle, &idle_count);
+	if (r == -E2BIG)
+		finding_add(&v->findings, WARNING, NULL, NULL,
+			"these are so many bindings that not all were checked for whether they "
+			"can win");
+	else if (r < 0)
+		return r;
+	for (size_t i = 0; i < idle_count; i++)
+		report_idle(v, of[idle[i].index], list + count, of[idle[i].taker]);
+	return 0;
+}
+
+/* Of ::/0, only some addresses can be local, and whoever writes it knows. */
+static void check_locality(struct verification *v, const struct declared *list, size_t count)
+{
+	_cleanup_(local_prefixes_free) struct local_prefixes local = {};
+
+	if (local_prefixes_read(&local) < 0)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		const struct prefix *prefix = &list[i].binding->selector.prefix;
+		enum locality locality = prefix_locality(&local, prefix);
+		char text[LONGEST_PREFIX_TEXT];
+
+		if (locality == ALL_LOCAL || prefix_written_length(prefix) == 0)
+			continue;
+		prefix_format(prefix, text);
+		finding_add(&v->findings, WARNING, list[i].unit->name.full, list[i].place,
+			"%s %s on this machine: no packet to %s arrives: ip %sroute add local %s "
+			"dev lo",
+			text, locality == NOT_LOCAL ? "isn't local" : "is local only in part",
+			locality == NOT_LOCAL ? "it" : "the rest",
+			prefix_family(prefix) == IPV6 ? "-6 " : "", text);
+	}
+}
+
+static int check_bindings(struct verification *v)
+{
+	_cleanup_(freep) struct declared *list = NULL;
+	size_t count;
+	int r = list_declared(v, &list, &count);
+
+	if (r < 0)
+		return r;
+	find_two_labels(v, list, count);
+	find_cuts(v, list, count);
+	check_locality(v, list, count);
+	return find_idle(v, list, count);
+}
+
+/*
+ * Socket= lines.
+ */
+
+struct openings {
+	const struct checked *unit; /* whose Socket= lines are held against them */
+	bool found[256];            /* by the index of the line; more aren't looked at */
+	char units[512];            /* that may open the sockets: "web.socket, web6.socket" */
+};
+
+static void note_openings(struct openings *openings, const char *unit, const struct wiring *wiring)
+{
+	const struct section *section = &openings->unit->section;
+	size_t length = strlen(openings->units);
+
+	snprintf(openings->units + length, sizeof(openings->units) - length, "%s%s",
+		length ? ", " : "", unit);
+	for (size_t i = 0; i < section->socket_count && i < sizeof(openings->found); i++)
+		for (size_t j = 0; j < wiring->listen_count; j++)
+			if (endpoint_is_at(&wiring->listens[j], section->sockets[i].protocol,
+				    &section->sockets[i].address, section->sockets[i].port))
+				openings->found[i] = true;
+}
+
+static void report_missing(
+	struct verification *v, const struct openings *openings, const char *what)
+{
+	const struct section *section = &openings->unit->section;
+
+	for (size_t i = 0; i < section->socket_count && i < sizeof(openings->found); i++) {
+		const struct section_socket *socket = &section->sockets[i];
+		char address[INET6_ADDRSTRLEN];
+
+		if (!openings->found[i])
+			finding_add(&v->findings, ERROR, openings->unit->name.full, &socket->place,
+				"Socket=%s %s %u: %s %s", protocol_name(socket->protocol),
+				address_format(&socket->address, address), socket->port,
+				openings->units, what);
+	}
+}
+
+static bool names_socket(const struct checked *service, const char *socket)
+{
+	_cleanup_(freep) char *words = strdup(service->wiring.sockets ?: "");
+	char *rest = words, *word;
+
+	while (words && (word = strsep(&rest, " \t"))) {
+		_cleanup_(freep) char *text = NULL;
+		struct reason reason;
+
+		if (specifiers_expand(word, &service->name, &text, &reason) == 0 &&
+			strcmp(text, socket) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Does the service get this socket unit's sockets, by this section of its own? */
+static bool serves(const struct checked *service, const struct checked *socket)
+{
+	struct unit_name started;
+
+	if (socket->section.present || socket->wiring.accepts)
+		return false;
+	if (names_socket(service, socket->name.full))
+		return true;
+	return wiring_service(&socket->wiring, &socket->name, &started) &&
+		strcmp(started.full, service->name.full) == 0;
+}
+
+/* Any errors of it were found where it was checked itself, or will not be asked about. */
+static void ignore(const struct section_problem *problem, void *context)
+{
+	(void)problem, (void)context;
+}
+
+static void look_at_socket_unit(struct openings *openings, const struct unit_name *name)
+{
+	struct verification *v = openings->unit->verification;
+	struct checked socket = {.verification = v};
+
+	unit_name_copy(name, &socket.name);
+	if (find_files(&v->unitpath, &socket) == 0 && socket.file_count) {
+		section_check(&socket.name, socket.files, socket.file_count, ignore, NULL,
+			&socket.section);
+		wiring_read(&socket.name, socket.files, socket.file_count, &socket.wiring);
+		if (serves(openings->unit, &socket))
+			note_openings(openings, socket.name.full, &socket.wiring);
+	}
+	free(socket.files);
+	section_free(&socket.section);
+	wiring_free(&socket.wiring);
+}
+
+static void look_at_socket_units(struct openings *openings)
+{
+	const struct unitpath *unitpath = &openings->unit->verification->unitpath;
+	const struct unit_name *service = &openings->unit->name;
+	struct unit_name socket;
+	struct reason reason;
+
+	for (size_t i = 0; i < unitpath->file_count; i++) {
+		const struct unitpath_file *file = &unitpath->files[i];
+
+		if (file->kind == UNIT_FRAGMENT && ends_in(file->name, ".socket") &&
+			unit_name_parse(file->name, &socket, &reason) == 0)
+			look_at_socket_unit(openings, &socket);
+	}
+	/* An instance has its template's file. */
+	if (unit_name_is_instance(service) &&
+		unit_name_build(service->prefix, service->instance, "socket", &socket))
+		look_at_socket_unit(openings, &socket);
+}
+
+/* The sockets of a service that runs, where it may be looked into. */
+static void check_processes(struct verification *v, struct openings *openings)
+{
+	const struct section *section = &openings->unit->section;
+	const char *name = openings->unit->name.full;
+	_cleanup_(socket_list_free) struct socket_list sockets = {};
+	_cleanup_(freep) pid_t *processes = NULL;
+	struct unit_state state;
+	size_t count;
+
+	if (v->by_file || !systemd_unit_states(&name, 1, &state) ||
+		strcmp(state.active, "active") != 0 ||
+		!systemd_unit_processes(name, &processes, &count) || count == 0)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		int r = socket_list_add_process(&sockets, processes[i]);
+
+		if (r < 0 && r != -ESRCH)
+			return;
+	}
+	for (size_t i = 0; i < section->socket_count && i < sizeof(openings->found); i++)
+		for (size_t j = 0; j < sockets.count; j++)
+			if (socket_listens_at(&sockets.sockets[j], section->sockets[i].protocol,
+				    &section->sockets[i].address, section->sockets[i].port))
+				openings->found[i] = true;
+	snprintf(openings->units, sizeof(openings->units), "%s", name);
+	report_missing(v, openings, "runs, and has no such socket");
+}
+
+static void check_sockets(struct verification *v, const struct checked *unit)
+{
+	struct openings openings = {.unit = unit};
+
+	if (!unit->section.socket_count || unit_name_is_template(&unit->name))
+		return;
+	if (strcmp(unit->name.suffix, "socket") == 0)
+		note_openings(&openings, unit->name.full, &unit->wiring);
+	else
+		look_at_socket_units(&openings);
+	if (openings.units[0])
+		report_missing(v, &openings, "doesn't open such a socket");
+	else
+		check_processes(v, &openings);
+}
+
+/* A socket unit with a section registers its own sockets: it fails without any. */
+static void check_has_listens(struct verification *v, const struct checked *unit)
+{
+	if (strcmp(unit->name.suffix, "socket") == 0 && unit->section.present &&
+		unit->wiring.listen_count == 0)
+		finding_add(&v->findings, ERROR, unit->name.full, NULL,
+			"it has a section, and no TCP or UDP socket (ListenStream=, "
+			"ListenDatagram=)");
+}
+
+/*
+ * The machine. Where FILEs are given, it need not be the one that they are for.
+ */
+
+static void check_machine(struct verification *v)
+{
+	enum severity severity = v->by_file ? WARNING : ERROR;
+	_cleanup_(freep) char *version = v->by_file ? NULL : systemd_property(NULL, "Version");
+	unsigned int major = 0, minor = 0, systemd;
+	struct utsname kernel;
+	struct statfs fs;
+
+	if (uname(&kernel) == 0 && sscanf(kernel.release, "%u.%u", &major, &minor) == 2 &&
+		(major < KERNEL_MAJOR || (major == KERNEL_MAJOR && minor < KERNEL_MINOR)))
+		finding_add(&v->findings, severity, NULL, NULL,
+			"the kernel is Linux %s: Isomer takes %d.%d or later", kernel.release,
+			KERNEL_MAJOR, KERNEL_MINOR);
+	if (version && sscanf(version, "%*[^0-9]%u", &systemd) != 1 &&
+		sscanf(version, "%u", &systemd) != 1)
+		return;
+	if (version && systemd < SYSTEMD_FLOOR)
+		finding_add(&v->findings, severity, NULL, NULL,
+			"systemd is version %s: units with sections take %d or later", version,
+			SYSTEMD_FLOOR);
+	if (statfs(DEFAULT_BPFFS, &fs) < 0 || fs.f_type != BPF_FS_MAGIC)
+		finding_add(&v->findings, WARNING, NULL, NULL,
+			"no BPF file system is mounted on %s, where the dispatcher's state is kept: "
+			"mount -t bpf bpf %s",
+			DEFAULT_BPFFS, DEFAULT_BPFFS);
+}
+
+/*
+ * The command.
+ */
+
+static int add_units(struct verification *v, char **words, size_t count)
+{
+	char **units = calloc(count + 1, sizeof(*units));
+	int r = units ? take_words(v, words, count, units) : fail(-ENOMEM, "cannot check: %m");
+
+	if (r == 0)
+		r = unitpath_load(&v->unitpath);
+	if (r == 0 && count == 0)
+		r = add_all_units(v);
+	for (size_t i = 0; i < count && r == 0; i++)
+		r = add_unit(v, units[i], true);
+	for (size_t i = 0; units && i < count; i++)
+		free(units[i]);
+	free(units);
+	return r;
+}
+
+static int verify(struct verification *v, char **words, size_t count)
+{
+	int r = add_units(v, words, count);
+
+	if (r == 0)
+		r = check_bindings(v);
+	for (size_t i = 0; i < v->count && r == 0; i++) {
+		check_sockets(v, v->units[i]);
+		check_has_listens(v, v->units[i]);
+	}
+	if (r == 0)
+		check_machine(v);
+	findings_sort(&v->findings);
+	if (r == -ENOMEM || v->findings.out_of_memory)
+		return fail(-ENOMEM, "cannot check the units: %m");
+	return r;
+}
+
+static int run_verify(const struct options *options, int argc, char **argv)
+{
+	struct verification v = {};
+	int r = take_arguments(&verify_command, argc, &argv, 0, argc);
+
+	if (r < 0)
+		return -r;
+	r = verify(&v, argv, (size_t)r);
+	if (r == 0 && options->json)
+		findings_print_json(&v.findings, v.count);
+	else if (r == 0)
+		findings_print(&v.findings, v.count);
+	if (r == 0 && v.findings.errors)
+		r = EXIT_FAILURE;
+	for (size_t i = 0; i < v.count; i++)
+		checked_free(v.units[i]);
+	free(v.units);
+	findings_free(&v.findings);
+	unitpath_free(&v.unitpath);
+	return r;
+}
+
+const struct command verify_command = {
+	.name = "verify",
+	.arguments = "[UNIT|FILE …]",
+	.summary = "check the [Isomer] sections of units, and load nothing",
+	.help = "Checks the sections of these units, of these unit files or drop-ins, or of all units\n"
+		"on the unit path: lines that are wrong, by FILE:LINE:COLUMN; bindings of two units\n"
+		"that can't both be, and such as can never win; prefixes that aren't local here;\n"
+		"Socket= lines of sockets that nobody opens; what this machine lacks. FILEs are\n"
+		"checked with the drop-ins beside them, and without asking systemd.\n\n"
+		"The exit status is 1 where there are errors, and 0 where there are none, or only\n"
+		"warnings.\n\n"
+		"Examples:\n"
+		"  isomctl verify\n"
+		"  isomctl verify nginx.service web.socket\n"
+		"  isomctl verify ./nginx.service ./nginx.service.d/isomer.conf\n",
+	.run = run_verify,
+};

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What unit files say of sockets: where a socket unit listens, which service it starts, and whose
+ * sockets a service uses. Read from the files alone, as systemd.socket(5) and systemd.service(5)
+ * have it; systemd itself isn't asked.
+ */
+#pragma once
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "../unitfile.h"
+
+/* A TCP or UDP address that a socket unit listens on. */
+struct endpoint {
+	uint8_t protocol;
+	struct in6_addr address; /* IPv4 mapped */
+	uint16_t port;
+	bool dual_stack; /* the wildcard of both families */
+};
+
+struct wiring {
+	struct endpoint *listens; /* of a socket unit */
+	size_t listen_count;
+	bool accepts;  /* Accept=yes: its services get connections */
+	char *service; /* Service=; NULL: none */
+	char *sockets; /* of a service: the words of all Sockets=; NULL: none */
+};
+
+/* Reads a unit's files, in systemd's order. 0 or -ENOMEM; give back with wiring_free(). */
+int wiring_read(
+	const struct unit_name *unit, const char *const *files, size_t count, struct wiring *ret);
+void wiring_free(struct wiring *wiring);
+
+/* The service that a socket unit starts. False: what Service= says is none. */
+bool wiring_service(
+	const struct wiring *wiring, const struct unit_name *socket, struct unit_name *ret);
+
+/* Is this where it listens? 0.0.0.0 also means the wildcard of a dual-stack one. */
+bool endpoint_is_at(const struct endpoint *endpoint, uint8_t protocol,
+	const struct in6_addr *address, uint16_t port);

@@ -1,0 +1,201 @@
+# shellcheck shell=bash
+#
+# isomctl verify: sections are checked from their files alone, with the file, the line and the column of what is wrong; what
+# units say together; what isn't local; what the machine lacks. The unit path is a directory of the test's.
+load ../lib/netns
+load ../lib/refusing
+load ../lib/json
+
+setup() {
+	netns_setup
+	UNITS=$BATS_TEST_TMPDIR/units
+	mkdir "$UNITS"
+	in_ns ip route add local 192.0.2.0/24 dev lo
+	in_ns ip route add local 2001:db8::/32 dev lo
+}
+
+# unit NAME: writes stdin to that file on the unit path.
+unit() { mkdir -p "$(dirname "$UNITS/$1")" && cat >"$UNITS/$1"; }
+
+# section NAME: a service whose section is stdin; its first line is line 4 of the file.
+section() { { printf '[Service]\nExecStart=/bin/true\n[Isomer]\n' && cat; } | unit "$1"; }
+
+verify() { in_ns env SYSTEMD_UNIT_PATH="$UNITS" "$BUILD/isomctl" verify "$@"; }
+
+# finds STATUS ARGUMENT...: what it finds is just the lines on stdin, in which % stands for the directory of the units.
+finds() {
+	local expected status_expected=$1
+	expected=$(sed "s|%|$UNITS|g")
+	shift
+	run verify "$@"
+	# shellcheck disable=SC2154 # run sets it
+	diff <(sed '$d' <<<"$output") - <<<"$expected" || fail "$output" || return
+	[[ $status == "$status_expected" ]] || fail "exit status $status, expected $status_expected"
+}
+
+# mentions STATUS TEXT...: it finds a line for each TEXT, and as many.
+mentions() {
+	local text status_expected=$1
+	shift
+	run verify
+	for text; do
+		[[ $output == *"$text"* ]] || fail "no \"$text\" in:" "$output" || return
+	done
+	[[ $status == "$status_expected" ]] || fail "exit status $status, expected $status_expected:" "$output" || return
+	[[ $(wc -l <<<"$output") == $(($# + 1)) ]] || fail "expected $# findings:" "$output"
+}
+
+@test "right sections: nothing is found, and how many units there are is told" {
+	section web.service <<<$'Bind=tcp 192.0.2.0/24 80\nBind=tcp 192.0.2.0/24 *\nBind=tcp ::/0 80'
+	section dns.service <<<$'Label=dns\nBind=udp 127.0.0.0/8 53'
+	unit other.service <<<$'[Service]\nExecStart=/bin/true'
+	run verify
+	[[ $status == 0 && $output == '2 units checked: 0 errors, 0 warnings' ]] || fail "$output"
+	run verify web
+	[[ $status == 0 && $output == '1 unit checked: 0 errors, 0 warnings' ]] || fail "$output"
+	[[ $(verify --json | json 'root') == "{'units': 2, 'errors': 0, 'warnings': 0, 'findings': []}" ]]
+}
+
+@test "every wrong line of a file is found, with the column of what is wrong" {
+	section web.service <<-'END'
+		Bnid=tcp 192.0.2.0/24 80
+		Bind=tpc 192.0.2.0/24 80
+		  Bind = l tcp 192.0.2.0/33 80
+		Bind=tcp 192.0.2.0/24 http
+		Bind=tcp \
+		# a comment
+		    192.0.2.0/24 \
+		  65536
+		Bind=ümläut tcp 192.0.2 80
+		Bind=80
+		Required=maybe
+		what
+		Frobnicate=1
+	END
+	finds 1 <<-'END'
+		%/web.service:4:1: error: Bnid=tcp 192.0.2.0/24 80: this key is unknown: did you mean Bind=? There are Label=, Bind=, Socket=, Required= and SocketTimeoutSec=
+		%/web.service:5:6: error: Bind=tpc 192.0.2.0/24 80: "tpc" is not a protocol: write tcp or udp
+		%/web.service:6:16: error: Bind=l tcp 192.0.2.0/33 80: "192.0.2.0/33" has a wrong length: write /0 to /32
+		%/web.service:7:23: error: Bind=tcp 192.0.2.0/24 http: "http" is not a port: write a number from 1 to 65535, a range LO-HI, or 0 or * for all
+		%/web.service:11:3: error: Bind=tcp      192.0.2.0/24    65536: "65536" is not a port: write a number from 1 to 65535, a range LO-HI, or 0 or * for all
+		%/web.service:12:17: error: Bind=ümläut tcp 192.0.2 80: "192.0.2" is not an IP prefix: write ADDRESS or ADDRESS/LENGTH
+		%/web.service:13:6: error: Bind=80: these are too few words: write [LABEL] PROTOCOL, an address, and a port, like tcp 192.0.2.1 80
+		%/web.service:14:10: error: Required=maybe: "maybe" is not a boolean: write yes or no
+		%/web.service:15:1: error: what: this is no assignment: write KEY=VALUE
+		%/web.service:16:1: error: Frobnicate=1: this key is unknown: there are Label=, Bind=, Socket=, Required= and SocketTimeoutSec=
+	END
+	[[ $(verify --json | json '[root["findings"][2][k] for k in ("severity", "unit", "file", "line", "column")]') == \
+		"['error', 'web.service', '$UNITS/web.service', 6, 16]" ]]
+}
+
+@test "near misses: of the section's name, and of keys" {
+	unit web.service <<<$'[Service]\nExecStart=/bin/true\n[Isomre]\nBind=x\n[Install]\n[Isomer]\nlabel=a\nSockte=b'
+	mentions 1 'web.service:3:1: warning: [Isomre]: did you mean [Isomer]?' ':7:1: error: label=a: this key is unknown: did you mean Label=?' \
+		':8:1: error: Sockte=b: this key is unknown: did you mean Socket=?'
+}
+
+@test "drop-ins count, and have their own places; later ones may clear" {
+	section web.service <<<'Bind=tcp 192.0.2.0/24 80'
+	unit web.service.d/a.conf <<<$'[Isomer]\nBind=other tcp 192.0.2.0/24 80'
+	mentions 1 "web.service.d/a.conf:2:1: error: Bind=other tcp 192.0.2.0/24 80: is for \"other\" here, but for \"web\" at $UNITS/web.service:4"
+	unit web.service.d/b.conf <<<$'[Isomer]\nBind='
+	mentions 0
+	unit service.d/all.conf <<<$'[Isomer]\nBind=tcp 192.0.2.0/24 80'
+	mentions 1 "service.d/all.conf: error: the section is passed over"
+}
+
+@test "one binding under two labels, of two units; under one it is none of the matter" {
+	section a.service <<<'Bind=web tcp 192.0.2.0/24 80'
+	section b.service <<<'Bind=web tcp 192.0.2.7/24 80'
+	mentions 0
+	section c.service <<<$'\nBind=tcp 192.0.2.0/24 80'
+	mentions 1 "c.service:5:1: error: tcp 192.0.2.0/24 80: it is bound to \"c\" here, and to \"web\" by a.service at $UNITS/a.service:4"
+	# Instances of a template may say otherwise than it does.
+	section t@.service <<<'Bind=%i tcp 192.0.2.0/24 80'
+	section u@.service <<<'Bind=tcp 192.0.2.%i 80'
+	unit c.service <<<''
+	mentions 0
+}
+
+@test "ranges that cut each other, of one unit or two" {
+	section a.service <<<$'Bind=tcp 192.0.2.0/24 100-200\nBind=tcp 192.0.2.0/24 110-120\nBind=tcp 192.0.2.0/25 150-300'
+	mentions 0
+	section b.service <<<$'Bind=tcp 192.0.2.0/24 115-130\nBind=udp 192.0.2.0/24 150-300'
+	mentions 1 "b.service:4:1: error: tcp 192.0.2.0/24 115-130 overlaps tcp 192.0.2.0/24 110-120 of a.service at $UNITS/a.service:5"
+}
+
+@test "bindings that can never win, for others hold all their packets" {
+	section a.service <<<$'Bind=tcp 192.0.2.0/24 80\nBind=tcp 192.0.2.0/25 80'
+	mentions 0
+	section b.service <<<$'Bind=tcp 192.0.2.128/25 *'
+	mentions 0 "a.service:4:1: warning: tcp 192.0.2.0/24 80 can never win: more specific bindings hold all its packets, such as tcp 192.0.2.0/25 80 of a.service at $UNITS/a.service:5"
+}
+
+@test "prefixes that aren't local, and how to make them so" {
+	section a.service <<<$'Bind=tcp 198.51.100.0/24 80\nBind=tcp 192.0.2.7 80\nBind=tcp 2001:db9::/64 1\nBind=tcp 192.0.2.0/23 81'
+	mentions 0 'a.service:4:1: warning: 198.51.100.0/24 isn'\''t local on this machine: no packet to it arrives: ip route add local 198.51.100.0/24 dev lo' \
+		':6:1: warning: 2001:db9::/64 isn'\''t local on this machine: no packet to it arrives: ip -6 route add local 2001:db9::/64 dev lo' \
+		':7:1: warning: 192.0.2.0/23 is local only in part'
+	in_ns ip route add local 198.51.100.0/24 dev lo
+	in_ns ip -6 route add local 2001:db9::/64 dev lo
+	in_ns ip route add local 192.0.2.0/23 dev lo
+	mentions 0
+}
+
+@test "Socket= lines are held against what socket units open" {
+	unit web.socket <<<$'[Socket]\nListenStream=8080\nListenDatagram=127.0.0.1:53\nListenStream=/run/web'
+	section web.service <<-'END'
+		Bind=tcp 192.0.2.0/24 80
+		Socket=tcp :: 8080
+		Socket=four tcp 0.0.0.0 8080
+		Socket=udp 127.0.0.1 53
+		Socket=udp 127.0.0.1 5353
+		Socket=x tcp 127.0.0.1 8080
+	END
+	mentions 1 'web.service:8:1: error: Socket=udp 127.0.0.1 5353: web.socket doesn'\''t open such a socket' \
+		'web.service:9:1: error: Socket=tcp 127.0.0.1 8080: web.socket doesn'\''t open such a socket'
+	# One that its own section is for, that another service names, and a list that is cleared.
+	section web.service <<<$'Bind=tcp 192.0.2.0/24 80\nSocket=tcp :: 8080'
+	unit web.socket.d/x.conf <<<$'[Socket]\nListenStream=\nListenStream=8081\nBindIPv6Only=ipv6-only\n[Isomer]\nSocket=tcp 0.0.0.0 8081'
+	mentions 1 'web.socket.d/x.conf:6:1: error: Socket=tcp 0.0.0.0 8081: web.socket doesn'\''t open such a socket'
+	unit web.socket.d/x.conf <<<$'[Socket]\nListenStream=\nListenStream=8081'
+	unit more.socket <<<$'[Socket]\nListenStream=[::]:8080\nService=web.service'
+	mentions 0
+	unit unix.socket <<<$'[Socket]\nListenStream=/run/x\n[Isomer]\nBind=tcp 192.0.2.0/24 1'
+	mentions 1 'unix.socket: error: it has a section, and no TCP or UDP socket'
+}
+
+@test "FILEs are checked without the unit path, with the drop-ins beside them" {
+	mkdir -p "$BATS_TEST_TMPDIR/here/web.service.d"
+	section hidden.service <<<'Bind=x'
+	cd "$BATS_TEST_TMPDIR/here" || return
+	# nsenter(1) goes elsewhere.
+	verify() { in_ns env --chdir="$PWD" SYSTEMD_UNIT_PATH="$UNITS" "$BUILD/isomctl" verify "$@"; }
+	printf '[Service]\nExecStart=/bin/true\n' >web.service
+	printf '[Isomer]\nBind=x\n' >web.service.d/isomer.conf
+	for words in web.service ./web.service "$PWD/web.service" web.service.d/isomer.conf; do
+		run verify "$words"
+		[[ $status == 1 && $output == "$PWD/web.service.d/isomer.conf:2:6: error: Bind=x: "* ]] || fail "$words: $output" || return
+		[[ $output == *'1 unit checked: 1 error, 0 warnings' ]] || fail "$words: $output" || return
+	done
+	refuses 1 'cannot read ./none.service: No such file' verify ./none.service
+	# shellcheck disable=SC2154 # run sets it
+	run verify none.service
+	[[ $status == 1 && $output == *'none.service: error: there is no such unit'* ]]
+	run verify web.timer
+	[[ $status == 1 && $output == *'web.timer: error: this is neither a service nor a socket unit'* ]]
+	unit plain.service <<<$'[Service]\nExecStart=/bin/true'
+	run verify plain.service
+	[[ $status == 0 && $output == *'plain.service: warning: it has no [Isomer] section'* ]]
+}
+
+@test "what the machine lacks: an old kernel, no bpffs; of FILEs, that is a warning" {
+	section web.service <<<'Bind=tcp 192.0.2.0/24 80'
+	run in_ns env SYSTEMD_UNIT_PATH="$UNITS" setarch --uname-2.6 "$BUILD/isomctl" verify
+	[[ $status == 1 && $output == *'error: the kernel is Linux 2.6.'*': Isomer takes 5.10 or later'* ]] || fail "$output"
+	run in_ns env SYSTEMD_UNIT_PATH="$UNITS" setarch --uname-2.6 "$BUILD/isomctl" verify "$UNITS/web.service"
+	[[ $status == 0 && $output == *'warning: the kernel is Linux 2.6.'* ]] || fail "$output"
+	in_ns sh -c 'while umount /sys/fs/bpf 2>/dev/null; do :; done'
+	run verify
+	[[ $status == 0 && $output == *'warning: no BPF file system is mounted on /sys/fs/bpf'* ]] || fail "$output"
+}

@@ -1,0 +1,57 @@
+# shellcheck shell=bash
+#
+# isomctl explain about the packets of units: whose socket it is, and that a unit isn't started.
+load ../lib/container
+load ../lib/units
+load ../lib/json
+
+server=/usr/lib/isomer-tests/echo-server
+
+# explained EXPRESSION: of what is said about 127.7.0.1 port 80.
+explained() { isomctl explain --json tcp 127.7.0.1 80 | json "($1)"; }
+
+@test "explain names the unit, its state and its process, and how to start it" {
+	unit web.service <<-END
+		[Service]
+		Type=notify
+		ExecStart=$server --name web --notify tcp:127.0.0.1:8080
+		[Isomer]
+		Bind=tcp 127.7.0.0/24 80
+	END
+	systemctl daemon-reload
+	systemctl start web
+	pid=$(systemctl show --property MainPID --value web)
+	[[ $(explained 'root["verdict"], root["label"], root["bindings"][0]["units"]') == \
+		"('dispatched', 'web', ['web.service'])" ]]
+	[[ $(explained '[root["socket"][key] for key in ("unit", "unit_state")]') == "['web.service', 'active']" ]]
+	[[ $(explained 'root["socket"]["process"]["pid"], root["notes"]') == "($pid, [])" ]]
+	[[ $(isomctl explain tcp 127.7.0.1 80) == *'Unit: web.service, active (running)'* ]]
+
+	# Its bindings are to be there always; it isn't.
+	systemctl start isomer@web.service.service
+	systemctl enable --now isomer@web.service.service 2>/dev/null
+	systemctl stop web
+	[[ $(explained 'root["verdict"], root["notes"][0]["kind"], root["notes"][0]["remedy"]') == \
+		"('refused', 'unit_not_started', 'systemctl start web.service')" ]]
+	systemctl disable --now isomer@web.service.service 2>/dev/null
+}
+
+@test "explain tells the service that got the socket of a socket unit, or the unit while there is none" {
+	unit lazy.socket <<-END
+		[Socket]
+		ListenStream=127.0.0.1:8081
+	END
+	unit lazy.service <<-END
+		[Service]
+		ExecStart=$server --name lazy --listen-fds
+		[Isomer]
+		Bind=tcp 127.7.0.0/24 80
+	END
+	systemctl daemon-reload
+	systemctl start lazy.socket
+	[[ $(explained '[root["socket"][key] for key in ("unit", "unit_state")]') == "['lazy.socket', 'active']" ]]
+	[[ $(explained 'root["socket"]["process"]["pid"]') == 1 ]]
+	assert_answer lazy tcp 127.7.0.1 80
+	[[ $(explained 'root["socket"]["process"]["pid"]') == "$(systemctl show --property MainPID --value lazy)" ]]
+	systemctl stop lazy.socket lazy.service
+}

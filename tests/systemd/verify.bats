@@ -1,0 +1,32 @@
+# shellcheck shell=bash
+#
+# isomctl verify where systemd runs: the real unit path, and what the processes of running services have open.
+load ../lib/container
+load ../lib/units
+bats_require_minimum_version 1.5.0
+
+server=/usr/lib/isomer-tests/echo-server
+
+@test "verify finds the sections on systemd's unit path, and looks into running services" {
+	unit web.service <<-END
+		[Service]
+		Type=notify
+		ExecStart=$server --name web --notify tcp:127.0.0.1:8080 udp:127.0.0.1:5353
+		[Isomer]
+		Bind=tcp 127.7.0.0/24 80
+		Socket=tcp 127.0.0.1 8080
+	END
+	systemctl daemon-reload
+	systemctl start web
+	run isomctl verify
+	# shellcheck disable=SC2154 # run sets them
+	[[ $status == 0 && $output == '1 unit checked: 0 errors, 0 warnings' ]] || fail "$output"
+	unit web.service.d/more.conf <<<$'[Isomer]\nSocket=udp 127.0.0.1 5353\nSocket=more tcp 127.0.0.1 8081'
+	run isomctl verify web
+	[[ $status == 1 ]] || fail "$output" || return
+	[[ $output == '/etc/systemd/system/web.service.d/more.conf:3:1: error: Socket=tcp 127.0.0.1 8081: web.service runs, and has no such socket'$'\n'* ]] ||
+		fail "$output"
+	# A service that doesn't run can't be looked into.
+	systemctl stop web
+	isomctl verify web
+}
