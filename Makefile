@@ -129,7 +129,7 @@ install: all $(UNITS) ## install below $(DESTDIR)$(PREFIX)
 	install -D -t $(DESTDIR)$(generatordir) $(BUILD)/isomer-generator
 	install -d $(DESTDIR)$(unitdir)
 	$(if $(UNITS),install -m 644 -t $(DESTDIR)$(unitdir) $(UNITS))
-	install -D -m 644 -t $(DESTDIR)$(docdir) README.md
+	install -D -m 644 -t $(DESTDIR)$(docdir) README.md docs/json.md
 
 uninstall: ## remove what `install` put there
 	rm -f $(DESTDIR)$(bindir)/isomctl $(DESTDIR)$(generatordir)/isomer-generator
