@@ -160,7 +160,7 @@ install: all $(UNITS) $(MANUALS) ## install below $(DESTDIR)$(PREFIX)
 	install -D -t $(DESTDIR)$(generatordir) $(BUILD)/isomer-generator
 	install -d $(DESTDIR)$(unitdir)
 	$(if $(UNITS),install -m 644 -t $(DESTDIR)$(unitdir) $(UNITS))
-	install -D -m 644 -t $(DESTDIR)$(docdir) README.md
+	install -D -m 644 -t $(DESTDIR)$(docdir) README.md docs/json.md
 	install -D -m 644 -t $(DESTDIR)$(mandir)/man5 $(filter %.5,$(MANUALS))
 	install -D -m 644 -t $(DESTDIR)$(mandir)/man7 $(filter %.7,$(MANUALS))
 	install -D -m 644 -t $(DESTDIR)$(mandir)/man8 $(filter %.8,$(MANUALS))

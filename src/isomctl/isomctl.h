@@ -53,7 +53,7 @@ int take_arguments(const struct command *command, int argc, char ***argv, int le
  *	for (table_begin(&table); table_pass(&table);)
  *		for each row: table_row(&table, cells);
  */
-#define MAX_COLUMNS 12
+#define MAX_COLUMNS 16
 struct table {
 	const char *const *titles; /* NULL at the end */
 	int pass;
@@ -63,6 +63,8 @@ struct table {
 void table_begin(struct table *table, const char *const titles[]);
 bool table_pass(struct table *table);
 void table_row(struct table *table, const char *const cells[]);
+
+/* Text may be coloured (terminal.h): that takes no room. */
 
 /* A text from elsewhere for a terminal: control characters are shown as \xNN. Returns buffer. */
 const char *printable(const char *text, char *buffer, size_t size);

@@ -10,13 +10,19 @@
 
 enum { MEASURE = 1, PRINT, DONE };
 
-/* Characters, not bytes: of a UTF-8 sequence only the first byte counts. */
+/* Characters, not bytes: of a UTF-8 sequence only the first byte counts, of a colour's none. */
 static int width(const char *text)
 {
 	int characters = 0;
 
-	for (; *text; text++)
-		characters += ((unsigned char)*text & 0xc0) != 0x80;
+	for (; *text; text++) {
+		if (*text == '\033')
+			text += strcspn(text, "m");
+		else
+			characters += ((unsigned char)*text & 0xc0) != 0x80;
+		if (!*text)
+			break;
+	}
 	return characters;
 }
 

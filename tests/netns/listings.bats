@@ -102,9 +102,9 @@ bind_some() {
 	[[ $(json 'root["dispatcher"]["bindings_by_hand"], root["dispatcher"]["bindings_by_units"]' \
 		< "$BATS_TEST_TMPDIR/status.json") == "4 0" ]]
 	[[ $(json '*root["destinations"][0]' < "$BATS_TEST_TMPDIR/status.json") == \
-		"label family protocol bindings socket unit lookups misses errors" ]]
+		"label family protocol bindings socket unit lookups misses errors process units lookups_per_second misses_per_second" ]]
 	[[ $(json '*root["destinations"][0].values()' < "$BATS_TEST_TMPDIR/status.json") == \
-		"bar ipv4 tcp 1 None None 4 4 0" ]]
+		"bar ipv4 tcp 1 None None 4 4 0 None [] None None" ]]
 	[[ $(json '[(d["family"], d["socket"]["address"], d["socket"]["port"], d["lookups"]) for d in root["destinations"][1:]]' \
 		< "$BATS_TEST_TMPDIR/status.json") == \
 		"[('ipv4', '::', 8080, 3), ('ipv4', '127.0.0.1', 5353, 2), ('ipv6', '::', 8080, 0)]" ]]
@@ -243,5 +243,35 @@ print(*{tuple(i for i, c in enumerate(l) if c != " " and l[max(i - 2, 0):i].stri
 		# shellcheck disable=SC2086 # words
 		run -1 in_ns sh -c '"$@" > /dev/full' - "$BUILD/isomctl" $words
 		[[ $output == *"No space left"* ]]
+	done
+}
+
+# all_keys: those of all objects in the JSON on stdin.
+all_keys() {
+	python3 -c '
+import json, sys
+def walk(value):
+    if isinstance(value, dict):
+        print(*value)
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        walk(part)
+walk(json.load(sys.stdin))'
+}
+
+@test "docs/json.md tells of each key that --json prints" {
+	local key command keys
+	bind_some
+	start_server --name web tcp:127.0.0.1:8080
+	isomctl register-pid "$SERVER_PID" web tcp 127.0.0.1 8080
+	isomctl bind web tcp 127.0.0.1 80
+	printf '[Isomer]\nBind=x\n' >"$BATS_TEST_TMPDIR/web.service"
+	for command in bindings version status 'explain tcp 127.0.0.1 80' 'explain tcp 192.0.2.1 80' "verify $BATS_TEST_TMPDIR/web.service"; do
+		# shellcheck disable=SC2086 # words
+		keys=$(isomctl --json $command | all_keys)
+		[[ $keys ]] || fail "$command" || return
+		for key in $keys; do
+			sed -n "/^## ${command%% *}$/,/^## /p" "$TESTS/../docs/json.md" | grep -q "\`$key\`" ||
+				grep -q "^| .*\`$key\`" "$TESTS/../docs/json.md" || fail "$command: $key" || return
+		done
 	done
 }
