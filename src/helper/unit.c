@@ -20,7 +20,7 @@ static int list_files(struct sd_bus *manager, const char *object, char ***ret)
 	r = manager_get_string(manager, object, UNIT_INTERFACE, "FragmentPath", &fragment);
 	if (r == 0)
 		r = manager_get_strings(manager, object, UNIT_INTERFACE, "DropInPaths", &drop_ins);
-	if (r < 0 || !drop_ins)
+	if (r < 0)
 		return r;
 	while (drop_ins[count])
 		count++;

@@ -383,12 +383,25 @@ static bool is_started(const struct unit_state *state)
 	return false;
 }
 
-/* The winner's units, of which none may have a socket yet. */
+/* The units whose the winner is: none of them may have a socket yet. */
+static size_t list_owners(const struct explanation *e, const char *units[MOST_UNITS])
+{
+	struct group winner = {};
+	size_t count = 0;
+
+	if (e->match_count)
+		winner = group_next(e->matches, e->match_count);
+	for (size_t i = 0; i < winner.count && count < MOST_UNITS; i++)
+		if (winner.first[i].key.owner)
+			units[count++] = owner_name(e->d, winner.first[i].key.owner);
+	return count;
+}
+
 static void look_at_units(struct explanation *e)
 {
 	const char *units[MOST_UNITS + 1];
 	struct unit_state states[MOST_UNITS + 1];
-	size_t count = 0;
+	size_t owners = list_owners(e, units), count = owners;
 	uint64_t cookie = 0;
 
 	if (e->match_count && destination_socket(e->d, e->destination, &cookie) == 0 && cookie &&
@@ -396,21 +409,13 @@ static void look_at_units(struct explanation *e)
 		e->d->now.destinations[e->destination].unit[0])
 		snprintf(e->unit, sizeof(e->unit), "%s",
 			e->d->now.destinations[e->destination].unit);
-	units[count++] = e->unit[0] ? e->unit : "-.slice"; /* one that always is */
-	if (e->match_count) {
-		struct group winner = group_next(e->matches, e->match_count);
-
-		for (size_t i = 0; i < winner.count && count <= MOST_UNITS; i++)
-			if (winner.first[i].key.owner)
-				units[count++] = owner_name(e->d, winner.first[i].key.owner);
-	}
-	if (count == 1 && !e->unit[0])
-		return;
+	if (e->unit[0])
+		units[count++] = e->unit;
 	if (!systemd_unit_states(units, count, states))
 		return;
 	if (e->unit[0])
-		e->unit_state = states[0];
-	for (size_t i = 1; i < count; i++) {
+		e->unit_state = states[owners];
+	for (size_t i = 0; i < owners; i++) {
 		char remedy[128];
 
 		if (is_started(&states[i]) || !states[i].active[0])
@@ -485,9 +490,10 @@ static void give_reason_of(const struct explanation *e, struct reason *ret)
 			protocol_name(e->protocol));
 }
 
+/* Where something matches. */
 static const char *label_of(const struct explanation *e)
 {
-	return e->match_count ? e->d->now.destinations[e->destination].label : NULL;
+	return e->d->now.destinations[e->destination].label;
 }
 
 /*
@@ -499,7 +505,7 @@ static void print_headline(const struct explanation *e)
 	char address[INET6_ADDRSTRLEN], label[4 * NAME_SIZE] = "";
 	struct reason reason;
 
-	if (label_of(e))
+	if (e->match_count)
 		printable(label_of(e), label, sizeof(label));
 	give_reason_of(e, &reason);
 	printf("%s %s %u: ", protocol_name(e->protocol), address_format(&e->address, address),
@@ -668,7 +674,7 @@ static void print_json(const struct explanation *e)
 		address_format(&e->address, address), "port", (int)e->port, "verdict",
 		verdict_names[e->verdict], "reason", json_text(reason.text), "arrives",
 		e->route_known ? json_boolean(e->route == RTN_LOCAL) : json_null(), "label",
-		label_of(e) ? json_text(label_of(e)) : json_null(), "bindings", json_matches(e),
+		e->match_count ? json_text(label_of(e)) : json_null(), "bindings", json_matches(e),
 		"socket", json_socket(e), "counters", counters, "asked",
 		e->trial_error == 0 ? "program" : "tables", "counted",
 		e->trial_error == 0 && e->match_count > 0, "notes", json_notes(e));

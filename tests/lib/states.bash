@@ -79,11 +79,14 @@ expect_listed() {
 		"$(isomctl bindings --protocol tcp --ip 127.0.0.9 --port 80 | awk 'NR == 2 { print $1 }')"
 }
 
-# In bpffs there are a link, and the program and the maps of one generation, with the modes that they are to have.
+# In bpffs there are the lock, the link, and the program and the nine maps of one generation, with the modes that they are to
+# have.
 expect_tidy() {
 	local pins
-	pins=$(in_ns find /sys/fs/bpf/isomer -mindepth 2 -type f -perm 0640 -o -mindepth 2 -type d -perm 0750)
-	(($(wc -l <<< "$pins") == 12)) || fail "$WHEN: pins:" "$(in_ns find /sys/fs/bpf/isomer -ls)"
+	pins=$(in_ns find /sys/fs/bpf/isomer -mindepth 2 -printf '%y %m %f\n' | sed -E 's/ [0-9]+$/ ID/' | sort | awk '
+		$3 == "lock" || $3 == "link" || $3 == "program" || $3 == "ID" { print; next } { maps[$1 " " $2]++ }
+		END { for (kind in maps) print kind, maps[kind] }' | paste -sd,)
+	[[ $pins == "d 700 lock,d 750 ID,f 600 link,f 600 program,f 640 9" ]] || fail "$WHEN: pins:" "$(in_ns find /sys/fs/bpf/isomer -ls)"
 }
 
 # The next command works, and makes whole what it found. NAME... are the states that may be.

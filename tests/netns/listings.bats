@@ -184,7 +184,7 @@ print(*{tuple(i for i, c in enumerate(l) if c != " " and l[max(i - 2, 0):i].stri
 	local commands command
 	commands=$(isomctl --help | sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\) .*/\1/p')
 	[[ $(sort <<< "$commands" | paste -sd' ') == \
-		"bind bindings explain load load-bindings register register-pid status unbind unload unregister upgrade verify version" ]]
+		"bind bindings explain load load-bindings metrics register register-pid status unbind unload unregister upgrade verify version" ]]
 	for command in $commands; do
 		[[ $(isomctl "$command" --help) == "Usage: isomctl "*" $command"[$' \n']*Example*"isomctl "*"$command"* ]] || fail "$command"
 		diff <(isomctl help "$command") <(isomctl "$command" -h)
@@ -259,7 +259,7 @@ walk(json.load(sys.stdin))'
 }
 
 @test "docs/json.md tells of each key that --json prints" {
-	local key command keys
+	local key command keys docs=$BUILD/stage/usr/share/doc/isomer/json.md
 	bind_some
 	start_server --name web tcp:127.0.0.1:8080
 	isomctl register-pid "$SERVER_PID" web tcp 127.0.0.1 8080
@@ -270,8 +270,8 @@ walk(json.load(sys.stdin))'
 		keys=$(isomctl --json $command | all_keys)
 		[[ $keys ]] || fail "$command" || return
 		for key in $keys; do
-			sed -n "/^## ${command%% *}$/,/^## /p" "$TESTS/../docs/json.md" | grep -q "\`$key\`" ||
-				grep -q "^| .*\`$key\`" "$TESTS/../docs/json.md" || fail "$command: $key" || return
+			sed -n "/^## ${command%% *}$/,/^## /p" "$docs" | grep -q "\`$key\`" ||
+				grep -q "^| .*\`$key\`" "$docs" || fail "$command: $key" || return
 		done
 	done
 }

@@ -47,7 +47,7 @@ expect_whole() {
 	expect_answer 127.5.2.1 victim
 	[[ $(isomctl bindings | awk 'NR > 1 { print $1, $3, $5 }') == "steady 127.5.1.0/24 steady.service
 victim 127.5.2.0/24 victim.service" ]] || fail "$WHEN:" "$(isomctl bindings)"
-	(($(in_container find /sys/fs/bpf/isomer -mindepth 2 | wc -l) == 12)) ||
+	(($(in_container find /sys/fs/bpf/isomer -mindepth 2 | wc -l) == 13)) ||
 		fail "$WHEN: pins:" "$(in_container find /sys/fs/bpf/isomer)"
 }
 
