@@ -83,9 +83,11 @@ static int copy_memory(int map, size_t size, size_t entries, void **ret)
 	uint32_t position = 0, count = (uint32_t)entries;
 	void *memory;
 
-	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (memory == MAP_FAILED || !keys)
+	if (!keys)
 		return -ENOMEM;
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (memory == MAP_FAILED)
+		return -errno;
 	if (entries && bpf_map_lookup_batch(map, NULL, &position, keys, memory, &count, NULL) < 0 &&
 		errno != ENOENT) {
 		int r = -errno;
@@ -123,12 +125,17 @@ static void generation_mappings(struct generation *g, struct mapping mappings[MA
 
 #define MAPPINGS_OF_WRITERS 2
 
+static uint32_t at_most(uint32_t count, uint32_t most)
+{
+	return count < most ? count : most;
+}
+
 /* How many entries of it a reader copies; the ledger, which tells, is its first. */
 static size_t entries_to_copy(const struct generation *g, enum map map)
 {
 	return map == MAP_LEDGER    ? 1
-		: map == MAP_OWNERS ? g->ledger->owner_places
-				    : g->ledger->destination_places;
+		: map == MAP_OWNERS ? at_most(g->ledger->owner_places, MAX_OWNERS)
+				    : at_most(g->ledger->destination_places, MAX_DESTINATIONS);
 }
 
 static int generation_map(struct generation *g, bool writable)
@@ -920,7 +927,8 @@ static int check_abi(int ledger)
 		return 0;
 	return fail(-EPROTO,
 		"the loaded dispatcher has ABI %u and this program speaks ABI %u: run "
-		"'isomctl upgrade' of the newer of the two",
+		"'systemctl restart isomer' where units are dispatched to, or 'isomctl unload' and "
+		"'isomctl load', and bind anew what was bound by hand",
 		abi, DISPATCHER_ABI);
 }
 
@@ -976,11 +984,11 @@ static int generation_open(const char *state, uint32_t id, bool writable, struct
 		if (!path)
 			return no_memory();
 		g.maps[map] = bpf_obj_get_opts(path, &access);
+		if (g.maps[map] < 0 && errno == EACCES)
+			return say_no_access(path);
 		if (g.maps[map] < 0 && errno != ENOENT)
 			return fail(-errno, "cannot open %s: %m", path);
 		if (g.maps[map] < 0) {
-			if (errno == EACCES)
-				return say_no_access(path);
 			fail(-errno, "cannot open %s: %m: " DAMAGED, path);
 			return -EIO;
 		}
@@ -998,6 +1006,8 @@ static int generation_open(const char *state, uint32_t id, bool writable, struct
 	r = generation_map(&g, writable);
 	if (r < 0)
 		return r;
+	if (g.ledger->destination_places > MAX_DESTINATIONS || g.ledger->owner_places > MAX_OWNERS)
+		return fail(-EIO, "the ledger in %s counts what can't be: " DAMAGED, directory);
 	*ret = g;
 	g = GENERATION_NONE;
 	return 0;
@@ -1041,9 +1051,12 @@ static int dispatcher_open_state(struct dispatcher *d, const char *bpffs)
 	d->lock = r = lock_state(d->path, d->writable ? LOCK_EX : LOCK_SH, false);
 	if (r >= 0)
 		d->link = r = link_open(d->path, netns, &d->program);
-	if (r == -EACCES)
-		r = d->writable ? say_no_access(d->path)
-				: find_only_generation(d->path, &d->program);
+	if (r == -EACCES && d->writable)
+		return say_no_access(d->path);
+	if (r == -EACCES) {
+		dispatcher_unlock(d); /* what we wait for then may take the lock */
+		r = find_only_generation(d->path, &d->program);
+	}
 	if (r < 0)
 		return r;
 	r = generation_open(d->path, d->program, d->writable, &d->now);

@@ -47,16 +47,16 @@ void name_holder(char holder[HOLDER_SIZE], const char *unit);
 /* Are the unit's bindings to be there now: is it active, or somebody else wants them always? */
 bool unit_wants_bindings(const struct unit *unit);
 
+/* Makes the unit's bindings what its section says. Returns 0 or a negative errno, said. */
+int unit_bind(const struct unit *unit);
+
 /*
- * Begins a change, unless one is under way: the dispatcher is opened and locked once for all that a
- * command does with it. Where the functions below take `change`, they begin it when they need it,
- * and may end it while they wait; the caller gives it back with dispatcher_close(). Returns 0 or a
- * negative errno, said.
+ * Begins a change, unless one is under way: the dispatcher is opened and locked once for all that
+ * is registered. Where the functions below take `change`, they begin it when they have found the
+ * sockets, and end it while they wait; the caller gives it back with dispatcher_close(). Returns 0
+ * or a negative errno, said.
  */
 int change_ensure(struct dispatcher **change);
-
-/* Makes the unit's bindings what its section says. Returns 0 or a negative errno, said. */
-int unit_bind(const struct unit *unit, struct dispatcher **change);
 
 /* Registers the sockets of a service's processes. Returns 0 or a negative errno, said. */
 int unit_register_from_processes(

@@ -15,15 +15,16 @@ int change_ensure(struct dispatcher **change)
 	return *change ? 0 : change_begin(NULL, MISSING_IS_ERROR, change);
 }
 
-int unit_bind(const struct unit *unit, struct dispatcher **change)
+int unit_bind(const struct unit *unit)
 {
-	int r = change_ensure(change);
+	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
+	int r = change_ensure(&d);
 
 	struct unit_bindings wanted = {.unit = unit->name.full,
 		.bindings = unit->section.bindings,
 		.count = unit->section.binding_count};
 
-	return r < 0 ? r : bindings_sync(*change, &wanted, 1);
+	return r < 0 ? r : bindings_sync(d, &wanted, 1);
 }
 
 void name_holder(char holder[HOLDER_SIZE], const char *unit)
@@ -108,21 +109,22 @@ static int check_root(const struct unit *unit)
 int run_bind(const char *name)
 {
 	_cleanup_(manager_disconnect) struct sd_bus *manager = NULL;
-	_cleanup_(dispatcher_closep) struct dispatcher *change = NULL;
 	_cleanup_(unit_close) struct unit unit = {};
 	int r = manager_connect(&manager);
 
 	if (r < 0)
 		return r;
 	r = unit_open(manager, name, &unit);
-	if (r < 0 || unit.serves_one_connection)
-		return r;
+	if (r < 0)
+		return excuse(&unit, r);
+	if (unit.serves_one_connection)
+		return 0;
 	if (!unit.section.present)
 		return fail(-ENOENT, "%s has no [Isomer] section", name);
 	r = check_root(&unit);
 	if (r < 0)
 		return excuse(&unit, r);
-	return unit_bind(&unit, &change);
+	return unit_bind(&unit);
 }
 
 int run_unbind(const char *name)
@@ -147,14 +149,13 @@ static int ensure_holder(const struct unit *unit)
 }
 
 /* Opens the unit and sees to it that its bindings are in place, and held. */
-static int open_and_bind(
-	struct sd_bus *manager, const char *name, struct unit *unit, struct dispatcher **change)
+static int open_and_bind(struct sd_bus *manager, const char *name, struct unit *unit)
 {
 	int r = unit_open(manager, name, unit);
 
 	if (r < 0 || unit->serves_one_connection)
 		return r;
-	r = unit_bind(unit, change);
+	r = unit_bind(unit);
 	return r < 0 ? r : ensure_holder(unit);
 }
 
@@ -168,7 +169,7 @@ int run_register(const char *name)
 
 	if (r < 0)
 		return r;
-	r = open_and_bind(manager, name, &unit, &change);
+	r = open_and_bind(manager, name, &unit);
 	if (r == 0 && !unit.serves_one_connection)
 		r = unit_register(&unit, STARTED, &change);
 	return excuse(&unit, r);

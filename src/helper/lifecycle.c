@@ -185,9 +185,13 @@ static int bind_units(struct candidates *candidates, struct sd_bus *manager)
 	if (!wanted)
 		return fail(-ENOMEM, "cannot restore the units' bindings: %m");
 	for (size_t i = 0; i < candidates->count; i++) {
-		const struct unit *unit = &candidates->list[i].unit;
+		struct candidate *candidate = &candidates->list[i];
+		const struct unit *unit = &candidate->unit;
 
-		if (candidates->list[i].is_restored)
+		/* It may have been stopped since, and then nothing would drop its bindings. */
+		if (candidate->is_restored && !may_have_bindings(manager, candidate->name))
+			wanted[count++] = (struct unit_bindings){.unit = candidate->name};
+		else if (candidate->is_restored)
 			wanted[count++] = (struct unit_bindings){.unit = candidates->list[i].name,
 				.bindings = unit->section.bindings,
 				.count = unit->section.binding_count};
@@ -196,7 +200,10 @@ static int bind_units(struct candidates *candidates, struct sd_bus *manager)
 	for (size_t i = 0, j = 0; i < candidates->count; i++)
 		if (candidates->list[i].is_restored)
 			candidates->list[i].result = wanted[j++].result;
-	return r == -EADDRINUSE ? 0 : r;
+	for (size_t i = 0; i < count; i++)
+		if (wanted[i].result < 0)
+			return 0; /* it is said, and the others have what they are to have */
+	return r;
 }
 
 static void register_units(struct candidates *candidates)

@@ -152,7 +152,7 @@ json_bindings() {
 }
 
 # In place of the ledger comes one that begins with another ABI's number, and is otherwise unlike ours.
-@test "the state of another ABI is refused, naming 'isomctl upgrade'; unload takes it away all the same" {
+@test "the state of another ABI is refused, naming the remedy; unload takes it away all the same" {
 	local ledger
 	isomctl load
 	ledger=$(in_ns find /sys/fs/bpf -name ledger)
@@ -161,7 +161,7 @@ json_bindings() {
 	in_ns bpftool map update pinned "$ledger" key 0 0 0 0 value 99 0 0 0 0 0 0 0
 	for words in "bind foo tcp 127.0.0.1 80" "unbind foo tcp 127.0.0.1 80" bindings status "unregister foo ipv4 tcp"; do
 		# shellcheck disable=SC2086 # words
-		refuses 1 "isomctl upgrade" isomctl $words
+		refuses 1 "isomctl unload" isomctl $words
 		[[ $REFUSAL == *"ABI 99"* ]]
 	done
 	[[ $(isomctl unload) == "unloaded the dispatcher" ]]

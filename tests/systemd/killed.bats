@@ -137,6 +137,7 @@ kill_everywhere() {
 # As an unbind leaves them that is killed at the unit's stop.
 @test "bindings that have outlived their unit go with the next reload of isomer.service" {
 	systemctl stop victim
+	wait_until assert_inactive isomer@victim.service.service
 	helper bind victim.service
 	assert_refused tcp 127.5.2.1 80
 	[[ $(isomctl bindings) == *victim.service* ]]

@@ -8,7 +8,7 @@ load ../lib/units
 @test "systemd-analyze security finds no unit more exposed than 2.0" {
 	local unit exposure
 	in_container systemd-analyze --help | grep -q -e --offline || skip "systemd is older than 250"
-	for unit in isomer.service isomer@.service isomer-bind@.service; do
+	for unit in isomer.service isomer@.service isomer-bind@.service isomer-metrics.service; do
 		in_container cp "/usr/lib/systemd/system/$unit" "/run/${unit/@./@x.service.}"
 		exposure=$(in_container systemd-analyze security --offline=yes "/run/${unit/@./@x.service.}" |
 			grep -oP 'exposure level .*: \K[0-9.]+')
