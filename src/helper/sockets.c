@@ -17,6 +17,10 @@
 #define SYSTEMD_PID        1
 #define POLL_INTERVAL_MSEC 10 /* nothing tells when another process begins to listen */
 
+/* After a reload is asked for, a server may yet close its sockets and open others. */
+#define RELOAD_LOOKS         5
+#define RELOAD_INTERVAL_MSEC 100
+
 /*
  * Choosing: which of the sockets found go under which label.
  */
@@ -371,6 +375,23 @@ static bool tells_readiness(const struct unit *unit)
 		strncmp(type, "notify", strlen("notify")) == 0;
 }
 
+/* Is this the end of its ExecReload=? What that has asked for may yet be going on. */
+static bool is_reloading(const struct unit *unit)
+{
+	_cleanup_(freep) char *state = NULL;
+
+	return manager_get_string(
+		       unit->manager, unit->object, UNIT_INTERFACE, "ActiveState", &state) == 0 &&
+		strcmp(state, "reloading") == 0;
+}
+
+static void pause_msec(long milliseconds)
+{
+	const struct timespec interval = {.tv_nsec = milliseconds * 1000000L};
+
+	nanosleep(&interval, NULL);
+}
+
 /* One look; *ret_complete tells whether another one later could find more that is wanted. */
 static int register_if_complete(const struct unit *unit, enum occasion occasion,
 	struct dispatcher **change, bool last_look, bool *ret_complete)
@@ -400,12 +421,11 @@ static int register_if_complete(const struct unit *unit, enum occasion occasion,
 int unit_register_from_processes(
 	const struct unit *unit, enum occasion occasion, struct dispatcher **change)
 {
-	const struct timespec interval = {.tv_nsec = POLL_INTERVAL_MSEC * 1000000L};
 	unsigned long long begin = now_usec(), patient_usec = 0;
 	bool complete = false;
 	int r = 0;
 
-	if (occasion == STARTED && !tells_readiness(unit))
+	if (occasion == STARTED && (is_reloading(unit) || !tells_readiness(unit)))
 		patient_usec = unit->section.socket_timeout_usec;
 	while (!complete && r == 0) {
 		bool last_look = now_usec() - begin >= patient_usec;
@@ -414,7 +434,7 @@ int unit_register_from_processes(
 		if (!complete && r == 0) {
 			dispatcher_closep(change); /* others needn't wait with us */
 			*change = NULL;
-			nanosleep(&interval, NULL);
+			pause_msec(POLL_INTERVAL_MSEC);
 		}
 	}
 	return r;
@@ -477,6 +497,12 @@ int unit_register(const struct unit *unit, enum occasion occasion, struct dispat
 
 	if (r == 0 && !served && !unit->is_socket)
 		r = unit_register_from_processes(unit, occasion, change);
+	for (int i = 0; r == 0 && !served && i < RELOAD_LOOKS && is_reloading(unit); i++) {
+		dispatcher_closep(change);
+		*change = NULL;
+		pause_msec(RELOAD_INTERVAL_MSEC);
+		r = unit_register_from_processes(unit, occasion, change);
+	}
 	/* A socket unit may have but a part of what the section of its service is about. */
 	if (r == 0 && !unit->has_siblings && (served || !unit->inherits))
 		warn_of_refused(unit, change);

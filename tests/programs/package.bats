@@ -20,6 +20,7 @@ setup_file() {
 	(cd "$BATS_FILE_TMPDIR/all" && find . ! -type d -printf '/%P\n') | in_container xargs rm -f
 	in_container mkdir -p /var/lib/dpkg/info /var/lib/dpkg/updates /var/log /run/packages
 	in_container touch /var/lib/dpkg/status
+	in_container rm -f /usr/sbin/policy-rc.d # which build machines have, against services
 	for version in 0.1.0 0.1.1; do
 		in_container sh -c "cat >/run/packages/$version.deb" <"$BUILD/deb/isomer_${version}_$(dpkg --print-architecture).deb"
 	done

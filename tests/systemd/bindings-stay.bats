@@ -39,7 +39,7 @@ restarts_of() { systemctl show --property=NRestarts --value "$1"; }
 		systemctl restart restarted
 		assert_answer restarted tcp 127.1.0.2 80
 	done
-	stop_probing restarted refused
+	stop_probing restarted refused silent # of a server that ends
 }
 
 @test "through restarts, IPv6 and UDP" {
@@ -59,7 +59,7 @@ restarts_of() { systemctl show --property=NRestarts --value "$1"; }
 	wait_until assert_refused tcp 127.1.1.2 80
 	wait_until assert_answer crashing tcp 127.1.1.2 80
 	[[ $(restarts_of crashing) == 1 ]]
-	stop_probing crashing refused
+	stop_probing crashing refused silent
 }
 
 @test "through a crash in the midst of answers" {
@@ -115,7 +115,7 @@ restarts_of() { systemctl show --property=NRestarts --value "$1"; }
 	assert_answer slow tcp 127.1.8.1 80
 	start_probing tcp 127.1.8.1 80
 	systemctl restart slow
-	stop_probing slow refused
+	stop_probing slow refused silent
 }
 
 @test "until it failed for good, with no restart to come" {
@@ -162,7 +162,7 @@ unstartable() {
 	assert_answer conditional tcp 127.1.9.1 80
 	start_probing tcp 127.1.9.1 80
 	systemctl restart conditional
-	stop_probing conditional refused
+	stop_probing conditional refused silent
 	systemctl stop conditional
 	assert_answer wildcard tcp 127.1.9.1 80
 }
