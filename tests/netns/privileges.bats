@@ -164,11 +164,11 @@ teardown() {
 	make_readers
 	isomctl load
 	for directory in $(in_ns find /sys/fs/bpf -type d); do
-		# The lock itself can't be opened: that one says so.
+		# The lock itself can't be opened: that one says so. Another user's process is told anew whom to die with.
 		# shellcheck disable=SC2016 # for the inner shell
 		start_and_read holder setpriv --pdeathsig KILL nsenter --target "$NETNS_PID" --net --mount \
-			setpriv --reuid 65534 --regid 65534 --groups $READERS \
-			sh -c 'flock --exclusive "$1" sh -c "echo held; exec sleep infinity" || echo refused; exec sleep infinity' sh "$directory"
+			setpriv --reuid 65534 --regid 65534 --groups $READERS --pdeathsig KILL \
+			bash -c 'exec 9<"$1" && flock --exclusive 9 && echo held || echo refused; exec sleep infinity' bash "$directory"
 		SERVERS+=("$holder")
 	done
 	in_ns timeout 10 "$BUILD/isomctl" bind foo tcp 127.0.0.1 80

@@ -87,7 +87,8 @@ on_terminal() {
 }
 
 @test "--watch shows it again and again, with rates" {
-	isomctl status --watch=0.1 --json >"$BATS_TEST_TMPDIR/looks" 3>&- &
+	setpriv --pdeathsig KILL nsenter --target "$NETNS_PID" --net --mount \
+		"$BUILD/isomctl" status --watch=0.1 --json >"$BATS_TEST_TMPDIR/looks" 3>&- &
 	watcher=$!
 	# Not one of them is lost: as long as it looks, some tell of those that came in between.
 	saw_misses() {
