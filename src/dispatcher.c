@@ -25,8 +25,11 @@
 #include "privileges.h"
 #include "say.h"
 
-#define MAP_MODE       0640 /* the group may read */
-#define OWN_MODE       0600 /* of the program and the link, which the kernel opens for writing only */
+/*
+ * Of the maps, which the group may read. The program and the link, which the kernel opens for
+ * writing only, keep the mode that a pin is made with: 0600.
+ */
+#define MAP_MODE       0640
 #define DIRECTORY_MODE 0750
 #define LOCK_MODE      0700
 #define READERS        "isomer" /* the group that may read, if there is one */
@@ -138,6 +141,12 @@ static size_t entries_to_copy(const struct generation *g, enum map map)
 				    : at_most(g->ledger->destination_places, MAX_DESTINATIONS);
 }
 
+static void note_capacity(struct generation *g, enum map map, uint32_t max_entries)
+{
+	if (map < SIZED_MAPS)
+		g->capacity[map] = max_entries / (map == MAP_SLOTS ? SLOTS_PER_ENTRY : 1);
+}
+
 static int generation_map(struct generation *g, bool writable)
 {
 	struct mapping mappings[MAPPINGS];
@@ -152,16 +161,6 @@ static int generation_map(struct generation *g, bool writable)
 		if (r < 0)
 			return fail(r, "cannot read the dispatcher's %s: %m", pin_name(m->map));
 	}
-	for (enum map map = 0; map < SIZED_MAPS; map++) {
-		struct bpf_map_info info = {};
-		uint32_t size = sizeof(info);
-
-		if (bpf_obj_get_info_by_fd(g->maps[map], &info, &size) < 0)
-			return fail(
-				-errno, "cannot examine the dispatcher's %s: %m", pin_name(map));
-		g->capacity[map] = info.max_entries;
-	}
-	g->capacity[MAP_SLOTS] /= SLOTS_PER_ENTRY;
 	if (writable)
 		g->gate->slot_mask = g->capacity[MAP_SLOTS] * SLOTS_PER_ENTRY - 1;
 	return 0;
@@ -254,6 +253,7 @@ static int take_descriptors(const struct dispatcher_bpf *skeleton, struct genera
 		g->maps[i] = fcntl(bpf_map__fd(map), F_DUPFD_CLOEXEC, 3);
 		if (g->maps[i] < 0)
 			return fail(-errno, "cannot keep the dispatcher's %s: %m", pin_name(i));
+		note_capacity(g, i, bpf_map__max_entries(map));
 	}
 	return 0;
 }
@@ -329,23 +329,31 @@ static char *generation_path(const char *state, uint32_t id)
 	return asprintf(&path, "%s/%u", state, id) < 0 ? NULL : path;
 }
 
+#define NO_GROUP ((gid_t)-1) /* which lchown() leaves as it is */
+
 /*
- * Lets the group of readers in. Looked up in the file alone: other sources of groups may wait for
- * the network, which may wait for us. Not being allowed to leaves the group out, and is no error.
+ * The group of readers, or NO_GROUP. Looked up in the file alone: other sources of groups may wait
+ * for the network, which may wait for us.
  */
-static int share(const char *path, mode_t mode)
+static gid_t find_readers(void)
 {
 	_cleanup_(fclosep) FILE *groups = fopen("/etc/group", "re");
 	struct group *group = NULL;
 
 	while (groups && (group = fgetgrent(groups)) && strcmp(group->gr_name, READERS) != 0)
 		;
-	if (group && lchown(path, (uid_t)-1, group->gr_gid) < 0)
+	return group ? group->gr_gid : NO_GROUP;
+}
+
+/* Lets the readers in. Not being allowed to leaves them out, and is no error. */
+static int share(const char *path, mode_t mode, gid_t readers)
+{
+	if (readers != NO_GROUP && lchown(path, (uid_t)-1, readers) < 0)
 		warn("cannot let the group " READERS " read %s: %m", path);
 	return chmod(path, mode) < 0 ? fail(-errno, "cannot set the mode of %s: %m", path) : 0;
 }
 
-static int pin(int fd, const char *directory, const char *name, mode_t mode)
+static int pin(int fd, const char *directory, const char *name)
 {
 	_cleanup_(freep) char *path = path_join(directory, name);
 
@@ -353,7 +361,16 @@ static int pin(int fd, const char *directory, const char *name, mode_t mode)
 		return no_memory();
 	if (bpf_obj_pin(fd, path) < 0)
 		return fail(-errno, "cannot pin %s: %m", path);
-	return mode == OWN_MODE ? 0 : share(path, mode);
+	return 0;
+}
+
+/* What others may read. */
+static int pin_shared(int fd, const char *directory, const char *name, gid_t readers)
+{
+	_cleanup_(freep) char *path = path_join(directory, name);
+	int r = path ? pin(fd, directory, name) : no_memory();
+
+	return r == 0 ? share(path, MAP_MODE, readers) : r;
 }
 
 static int unpin(const char *directory, const char *name)
@@ -393,19 +410,20 @@ static char *parent_path(const char *state)
 }
 
 /* The directories on the way to the maps of a generation. */
-static int share_all(const char *generation, const char *state)
+static int share_directories(const char *generation, const char *state, gid_t readers)
 {
 	_cleanup_(freep) char *parent = parent_path(state);
-	int r = parent ? share(parent, DIRECTORY_MODE) : -ENOMEM;
+	int r = parent ? share(parent, DIRECTORY_MODE, readers) : no_memory();
 
 	if (r == 0)
-		r = share(state, DIRECTORY_MODE);
-	return r == 0 ? share(generation, DIRECTORY_MODE) : r;
+		r = share(state, DIRECTORY_MODE, readers);
+	return r == 0 ? share(generation, DIRECTORY_MODE, readers) : r;
 }
 
 static int generation_pin(const struct generation *g, const char *state)
 {
 	_cleanup_(freep) char *path = NULL;
+	gid_t readers = find_readers();
 	uint32_t id = 0;
 	int r;
 
@@ -421,11 +439,11 @@ static int generation_pin(const struct generation *g, const char *state)
 	if (mkdir(path, DIRECTORY_MODE) < 0)
 		return fail(-errno, "cannot make %s: %m", path);
 
-	r = pin(g->program, path, "program", OWN_MODE);
+	r = pin(g->program, path, "program");
 	for (enum map map = 0; map < MAPS && r == 0; map++)
-		r = pin(g->maps[map], path, pin_name(map), MAP_MODE);
+		r = pin_shared(g->maps[map], path, pin_name(map), readers);
 	if (r == 0)
-		r = share_all(path, state);
+		r = share_directories(path, state, readers);
 	if (r < 0)
 		remove_pins(path);
 	return r;
@@ -874,7 +892,7 @@ int dispatcher_load(const char *bpffs, bool *ret_loaded)
 	else if ((link = bpf_link_create(g.program, netns_fd, BPF_SK_LOOKUP, NULL)) < 0)
 		r = fail(-errno, "cannot attach the dispatcher to the network namespace: %m");
 	else
-		r = pin(link, path, "link", OWN_MODE);
+		r = pin(link, path, "link");
 	if (r < 0) {
 		remove_state(path);
 		return r;
@@ -918,7 +936,7 @@ static int check_abi(int ledger)
 	if (bpf_obj_get_info_by_fd(ledger, &info, &size) < 0)
 		return fail(-errno, "cannot examine the dispatcher's ledger: %m");
 	if (info.type != BPF_MAP_TYPE_ARRAY || info.value_size < sizeof(abi))
-		return 0; /* no ledger of any ABI: check_shape() says so */
+		return 0; /* no ledger of any ABI: check_shapes() says so */
 	value = calloc(1, info.value_size + sizeof(*value));
 	if (!value || bpf_map_lookup_elem(ledger, &key, value) < 0)
 		return fail(-errno, "cannot read the dispatcher's ledger: %m");
@@ -953,18 +971,27 @@ static const struct {
 
 #define DAMAGED "the dispatcher's state is damaged: run 'isomctl unload' and 'isomctl load'"
 
-/* Memory that is mapped or copied has to have the size that we take it for. */
-static int check_shape(int fd, enum map map, const char *path)
+/*
+ * Memory that is mapped or copied has to have the size that we take it for. Notes the capacities of
+ * the maps that are sized to need.
+ */
+static int check_shapes(struct generation *g, const char *directory)
 {
-	struct bpf_map_info info = {};
-	uint32_t size = sizeof(info), entries = map_shapes[map].max_entries;
+	for (enum map map = 0; map < MAPS; map++) {
+		struct bpf_map_info info = {};
+		uint32_t size = sizeof(info), entries = map_shapes[map].max_entries;
 
-	if (bpf_obj_get_info_by_fd(fd, &info, &size) < 0)
-		return fail(-errno, "cannot examine %s: %m", path);
-	if (info.type != map_shapes[map].type || info.key_size != map_shapes[map].key_size ||
-		info.value_size != map_shapes[map].value_size ||
-		(entries ? info.max_entries != entries : info.max_entries & (info.max_entries - 1)))
-		return fail(-EIO, "%s is not a map of ours: " DAMAGED, path);
+		if (bpf_obj_get_info_by_fd(g->maps[map], &info, &size) < 0)
+			return fail(-errno, "cannot examine %s/%s: %m", directory, pin_name(map));
+		if (info.type != map_shapes[map].type ||
+			info.key_size != map_shapes[map].key_size ||
+			info.value_size != map_shapes[map].value_size ||
+			(entries ? info.max_entries != entries
+				 : info.max_entries & (info.max_entries - 1)))
+			return fail(-EIO, "%s/%s is not a map of ours: " DAMAGED, directory,
+				pin_name(map));
+		note_capacity(g, map, info.max_entries);
+	}
 	return 0;
 }
 
@@ -994,16 +1021,10 @@ static int generation_open(const char *state, uint32_t id, bool writable, struct
 		}
 	}
 	r = check_abi(g.maps[MAP_LEDGER]);
-	if (r < 0)
-		return r;
-	for (enum map map = 0; map < MAPS; map++) {
-		_cleanup_(freep) char *path = path_join(directory, pin_name(map));
-
-		r = path ? check_shape(g.maps[map], map, path) : -ENOMEM;
-		if (r < 0)
-			return r;
-	}
-	r = generation_map(&g, writable);
+	if (r == 0)
+		r = check_shapes(&g, directory);
+	if (r == 0)
+		r = generation_map(&g, writable);
 	if (r < 0)
 		return r;
 	if (g.ledger->destination_places > MAX_DESTINATIONS || g.ledger->owner_places > MAX_OWNERS)

@@ -50,24 +50,15 @@ bool unit_wants_bindings(const struct unit *unit);
 /* Makes the unit's bindings what its section says. Returns 0 or a negative errno, said. */
 int unit_bind(const struct unit *unit);
 
-/*
- * Begins a change, unless one is under way: the dispatcher is opened and locked once for all that
- * is registered. Where the functions below take `change`, they begin it when they have found the
- * sockets, and end it while they wait; the caller gives it back with dispatcher_close(). Returns 0
- * or a negative errno, said.
- */
-int change_ensure(struct dispatcher **change);
-
 /* Registers the sockets of a service's processes. Returns 0 or a negative errno, said. */
-int unit_register_from_processes(
-	const struct unit *unit, enum occasion occasion, struct dispatcher **change);
+int unit_register_from_processes(const struct unit *unit, enum occasion occasion);
 
 /*
  * Registers the sockets of an active unit, wherever they are: those that systemd holds for it, or
  * else those of its processes. Warns of what its section binds and nobody has a socket for.
  * Returns 0 or a negative errno, said.
  */
-int unit_register(const struct unit *unit, enum occasion occasion, struct dispatcher **change);
+int unit_register(const struct unit *unit, enum occasion occasion);
 
 /* Takes out the sockets that the unit registered. Returns 0 or a negative errno, said. */
 int unit_unregister(const char *name);

@@ -10,15 +10,10 @@
 #include "../say.h"
 #include "helper.h"
 
-int change_ensure(struct dispatcher **change)
-{
-	return *change ? 0 : change_begin(NULL, MISSING_IS_ERROR, change);
-}
-
 int unit_bind(const struct unit *unit)
 {
 	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
-	int r = change_ensure(&d);
+	int r = change_begin(NULL, MISSING_IS_ERROR, &d);
 
 	struct unit_bindings wanted = {.unit = unit->name.full,
 		.bindings = unit->section.bindings,
@@ -163,7 +158,6 @@ static int open_and_bind(struct sd_bus *manager, const char *name, struct unit *
 int run_register(const char *name)
 {
 	_cleanup_(manager_disconnect) struct sd_bus *manager = NULL;
-	_cleanup_(dispatcher_closep) struct dispatcher *change = NULL;
 	_cleanup_(unit_close) struct unit unit = {};
 	int r = manager_connect(&manager);
 
@@ -171,7 +165,7 @@ int run_register(const char *name)
 		return r;
 	r = open_and_bind(manager, name, &unit);
 	if (r == 0 && !unit.serves_one_connection)
-		r = unit_register(&unit, STARTED, &change);
+		r = unit_register(&unit, STARTED);
 	return excuse(&unit, r);
 }
 
@@ -189,13 +183,11 @@ static void hand_over(struct sd_bus *manager, const char *socket)
 		manager_get_strings(manager, object, UNIT_INTERFACE, "Triggers", &services) < 0)
 		return;
 	for (char **name = services; *name; name++) {
-		_cleanup_(dispatcher_closep) struct dispatcher *change = NULL;
 		_cleanup_(unit_close) struct unit service = {};
 
 		if (!manager_is_active(manager, *name) || unit_open(manager, *name, &service) < 0)
 			continue;
-		if (service.section.present &&
-			unit_register_from_processes(&service, RESTORED, &change) < 0)
+		if (service.section.present && unit_register_from_processes(&service, RESTORED) < 0)
 			warn("%s runs on without %s, and is not dispatched to: see above", *name,
 				socket);
 	}

@@ -209,12 +209,11 @@ static int bind_units(struct candidates *candidates, struct sd_bus *manager)
 static void register_units(struct candidates *candidates)
 {
 	for (size_t i = 0; i < candidates->count; i++) {
-		_cleanup_(dispatcher_closep) struct dispatcher *change = NULL;
 		struct candidate *candidate = &candidates->list[i];
 
 		if (candidate->is_restored && candidate->result == 0 && candidate->active_since)
 			candidate->result = candidate->unit.section.present
-				? unit_register(&candidate->unit, RESTORED, &change)
+				? unit_register(&candidate->unit, RESTORED)
 				: unit_unregister(candidate->name);
 		if (candidate->result < 0)
 			warn("%s has not all that its section asks for: see above",

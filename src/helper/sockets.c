@@ -181,6 +181,20 @@ static int say_missing(
 				 : "");
 }
 
+/*
+ * The dispatcher is opened and locked once for all that is registered, when the first sockets are
+ * found. Who waits lets go of it: others needn't wait as well.
+ */
+static int change_ensure(struct dispatcher **change)
+{
+	return *change ? 0 : change_begin(NULL, MISSING_IS_ERROR, change);
+}
+
+static void change_end(struct dispatcher **change)
+{
+	dispatcher_close(take_pointer(*change));
+}
+
 static int register_chosen(const char *unit, const struct choice *choice, enum occasion occasion,
 	struct dispatcher **change)
 {
@@ -418,7 +432,7 @@ static int register_if_complete(const struct unit *unit, enum occasion occasion,
 	return register_chosen(unit->name.full, &choice, occasion, change);
 }
 
-int unit_register_from_processes(
+static int register_from_processes(
 	const struct unit *unit, enum occasion occasion, struct dispatcher **change)
 {
 	unsigned long long begin = now_usec(), patient_usec = 0;
@@ -432,12 +446,18 @@ int unit_register_from_processes(
 
 		r = register_if_complete(unit, occasion, change, last_look, &complete);
 		if (!complete && r == 0) {
-			dispatcher_closep(change); /* others needn't wait with us */
-			*change = NULL;
+			change_end(change);
 			pause_msec(POLL_INTERVAL_MSEC);
 		}
 	}
 	return r;
+}
+
+int unit_register_from_processes(const struct unit *unit, enum occasion occasion)
+{
+	_cleanup_(change_end) struct dispatcher *change = NULL;
+
+	return register_from_processes(unit, occasion, &change);
 }
 
 /* By label, protocol and family: what one destination is for. */
@@ -490,22 +510,22 @@ static void warn_of_refused(const struct unit *unit, struct dispatcher **change)
 			warn_if_empty(unit, *change, bindings[i]);
 }
 
-int unit_register(const struct unit *unit, enum occasion occasion, struct dispatcher **change)
+int unit_register(const struct unit *unit, enum occasion occasion)
 {
+	_cleanup_(change_end) struct dispatcher *change = NULL;
 	bool served = false;
-	int r = register_held(unit, occasion, change, &served);
+	int r = register_held(unit, occasion, &change, &served);
 
 	if (r == 0 && !served && !unit->is_socket)
-		r = unit_register_from_processes(unit, occasion, change);
+		r = register_from_processes(unit, occasion, &change);
 	for (int i = 0; r == 0 && !served && i < RELOAD_LOOKS && is_reloading(unit); i++) {
-		dispatcher_closep(change);
-		*change = NULL;
+		change_end(&change);
 		pause_msec(RELOAD_INTERVAL_MSEC);
-		r = unit_register_from_processes(unit, occasion, change);
+		r = register_from_processes(unit, occasion, &change);
 	}
 	/* A socket unit may have but a part of what the section of its service is about. */
 	if (r == 0 && !unit->has_siblings && (served || !unit->inherits))
-		warn_of_refused(unit, change);
+		warn_of_refused(unit, &change);
 	return r;
 }
 
