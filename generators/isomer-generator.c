@@ -76,16 +76,12 @@ struct unit {
 
 /* Reading what is there */
 
-/* The name of Isomer's own units, and of the prefix that their drop-ins could be shared under. */
 static bool is_isomers_own(const char *owner)
 {
 	struct unit_name unit;
 	struct reason reason;
 
-	return unit_name_parse(owner, &unit, &reason) == 0 &&
-		(strcmp(unit.prefix, "isomer") == 0 || strcmp(unit.prefix, "isomer-") == 0 ||
-			strcmp(unit.prefix, "isomer-bind") == 0 ||
-			strcmp(unit.prefix, "isomer-metrics") == 0);
+	return unit_name_parse(owner, &unit, &reason) == 0 && unit_name_is_isomers_own(&unit);
 }
 
 static bool is_for_whole_type(const char *owner)

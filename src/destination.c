@@ -118,6 +118,28 @@ int destination_counters(const struct dispatcher *d, destination_id id, struct c
 	return 0;
 }
 
+int destination_look(const struct dispatcher *d, destination_id id, struct destination_view *ret,
+	bool *ret_in_use)
+{
+	const struct destination *record = &d->now.destinations[id];
+	uint32_t bindings = d->now.ledger->destination_uses[id];
+	uint64_t cookie = 0;
+	int r = is_free(record) ? 0 : destination_socket(d, id, &cookie);
+
+	*ret_in_use = !is_free(record) && (bindings || cookie);
+	if (r < 0 || !*ret_in_use)
+		return r;
+	*ret = (struct destination_view){
+		.id = id,
+		.record = record,
+		.bindings = bindings,
+		.cookie = cookie,
+		.known = cookie && cookie == record->cookie,
+	};
+	r = destination_counters(d, id, &ret->counters);
+	return r < 0 ? fail(r, "cannot read the counters: %m") : 0;
+}
+
 /*
  * Registering.
  */
@@ -207,17 +229,15 @@ static int take_socket_out(struct dispatcher *d, destination_id id)
 	return 0;
 }
 
-/* Does it hold a socket that the unit registered, or another one did? Neither, if it holds none. */
-static int find_registrant(const struct dispatcher *d, destination_id id, const char *unit,
-	bool *ret_own, bool *ret_of_another)
+/* The unit that registered the socket that it holds, "" for the administrator; NULL: it holds none.
+ */
+static int find_registrant(const struct dispatcher *d, destination_id id, const char **ret)
 {
 	const struct destination *destination = &d->now.destinations[id];
-	bool same = strcmp(destination->unit, unit) == 0;
 	uint64_t cookie;
 	int r = destination_socket(d, id, &cookie);
 
-	*ret_own = r == 0 && cookie && cookie == destination->cookie && same;
-	*ret_of_another = r == 0 && cookie && cookie == destination->cookie && !same;
+	*ret = r == 0 && cookie && cookie == destination->cookie ? destination->unit : NULL;
 	return r;
 }
 
@@ -225,14 +245,14 @@ static int find_registrant(const struct dispatcher *d, destination_id id, const 
 static int take_back_others(struct dispatcher *d, const char *unit, const bool *kept)
 {
 	for (destination_id id = 0; id < d->now.ledger->destination_places; id++) {
-		bool own, of_another;
+		const char *registrant;
 		int r;
 
 		if (kept[id] || is_free(&d->now.destinations[id]) ||
 			strcmp(d->now.destinations[id].unit, unit) != 0)
 			continue;
-		r = find_registrant(d, id, unit, &own, &of_another);
-		if (r == 0 && own)
+		r = find_registrant(d, id, &registrant);
+		if (r == 0 && registrant)
 			r = take_socket_out(d, id);
 		if (r < 0)
 			return r;
@@ -248,13 +268,14 @@ static int put_sockets(struct dispatcher *d, const char *unit,
 
 	for (uint8_t family = 0; family < FAMILIES && r == 0; family++) {
 		destination_id id = ids[family];
-		bool own, of_another;
+		const char *registrant = NULL;
 
 		if (!registration->socket->families[family])
 			continue;
 		kept[id] = true;
-		r = find_registrant(d, id, unit, &own, &of_another);
-		if (r == 0 && (incumbent == REPLACE || !of_another))
+		if (incumbent == RESPECT)
+			r = find_registrant(d, id, &registrant);
+		if (r == 0 && (!registrant || strcmp(registrant, unit) == 0))
 			r = put_socket(d, unit, registration->socket, id);
 	}
 	return r;

@@ -36,6 +36,23 @@ int destination_socket(
 int destination_counters(
 	const struct dispatcher *dispatcher, destination_id id, struct counters *ret);
 
+/* What there is to tell of a destination. */
+struct destination_view {
+	destination_id id;
+	const struct destination *record; /* valid as long as the dispatcher */
+	uint32_t bindings;                /* how many lead to it */
+	uint64_t cookie;                  /* of the socket that it holds; 0: none */
+	bool known;                       /* the record tells of this very socket */
+	struct counters counters;
+};
+
+/*
+ * Looks at a destination; *ret_in_use is false where no binding leads to it and it holds no socket,
+ * and then that is all that is told. Returns 0 or a negative errno, said.
+ */
+int destination_look(const struct dispatcher *dispatcher, destination_id id,
+	struct destination_view *ret, bool *ret_in_use);
+
 /* A socket and the label that it is to be registered under. */
 struct registration {
 	const struct socket *socket;

@@ -313,6 +313,16 @@ void unit_name_copy(const struct unit_name *name, struct unit_name *ret)
 	ret->instance = name->instance ? ret->instance_text : NULL;
 }
 
+bool unit_name_is_isomers_own(const struct unit_name *name)
+{
+	static const char *const own[] = {"isomer", "isomer-", "isomer-bind", "isomer-metrics"};
+
+	for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++)
+		if (strcmp(name->prefix, own[i]) == 0)
+			return true;
+	return false;
+}
+
 bool unit_name_is_template(const struct unit_name *name)
 {
 	return name->instance && !*name->instance;

@@ -77,6 +77,9 @@ bool unit_name_build(
 void unit_name_copy(const struct unit_name *name, struct unit_name *ret);
 
 bool unit_name_is_template(const struct unit_name *name); /* foo@.service */
+
+/* Isomer's own units, and the prefix that drop-ins of theirs could be shared under: no sections. */
+bool unit_name_is_isomers_own(const struct unit_name *name);
 bool unit_name_is_instance(const struct unit_name *name); /* foo@bar.service */
 
 /*

@@ -402,10 +402,9 @@ static void look_at_units(struct explanation *e)
 	const char *units[MOST_UNITS + 1];
 	struct unit_state states[MOST_UNITS + 1];
 	size_t owners = list_owners(e, units), count = owners;
-	uint64_t cookie = 0;
 
-	if (e->match_count && destination_socket(e->d, e->destination, &cookie) == 0 && cookie &&
-		e->d->now.destinations[e->destination].cookie == cookie &&
+	if (e->match_count && e->cookie &&
+		e->d->now.destinations[e->destination].cookie == e->cookie &&
 		e->d->now.destinations[e->destination].unit[0])
 		snprintf(e->unit, sizeof(e->unit), "%s",
 			e->d->now.destinations[e->destination].unit);
@@ -611,14 +610,6 @@ static json_t *json_matches(const struct explanation *e)
 	return matches;
 }
 
-static json_t *json_process(const struct holder *holder)
-{
-	if (!holder->count)
-		return json_null();
-	return json_pack("{s:i, s:o, s:i}", "pid", (int)holder->pid, "name",
-		json_text(holder->name), "holders", (int)holder->count);
-}
-
 static json_t *json_queue(const struct explanation *e)
 {
 	if (e->protocol != TCP)
@@ -638,7 +629,7 @@ static json_t *json_socket(const struct explanation *e)
 		(json_int_t)e->socket.cookie, "address",
 		address_format(&e->socket.address, address), "port", (int)e->socket.port, "group",
 		e->trial_error == 0 && e->trial.verdict == TRIAL_GROUP, "process",
-		json_process(&e->holder), "queue", json_queue(e), "unit",
+		holder_json(&e->holder), "queue", json_queue(e), "unit",
 		e->unit[0] ? json_text(e->unit) : json_null(), "unit_state",
 		e->unit_state.active[0] ? json_text(e->unit_state.active) : json_null());
 }

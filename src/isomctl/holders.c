@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "../cleanup.h"
+#include "isomctl.h"
 
 static void note(struct holder *holder, pid_t pid)
 {
@@ -104,4 +105,12 @@ void holders_find(struct holder *holders, size_t count)
 		read_name(holder);
 		read_unit(holder);
 	}
+}
+
+json_t *holder_json(const struct holder *holder)
+{
+	if (!holder->count)
+		return json_null();
+	return json_pack("{s:i, s:o, s:i}", "pid", (int)holder->pid, "name",
+		json_text(holder->name), "holders", (int)holder->count);
 }

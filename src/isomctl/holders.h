@@ -2,6 +2,7 @@
 /* Which processes hold a socket open, as far as /proc may be read. */
 #pragma once
 
+#include <jansson.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -18,3 +19,6 @@ struct holder {
 
 /* Fills in all but the inodes, with one walk through /proc. */
 void holders_find(struct holder *holders, size_t count);
+
+/* The "process" of docs/json.md: null where there is none. */
+json_t *holder_json(const struct holder *holder);

@@ -39,12 +39,7 @@ struct involved {
 
 /* What is to be shown of one destination. */
 struct row {
-	destination_id id;
-	const struct destination *record;
-	uint32_t bindings;
-	uint64_t cookie; /* 0: no socket */
-	bool known;      /* the record tells of this very socket */
-	struct counters counters;
+	struct destination_view seen;
 	struct involved *units; /* the one that registered the socket first */
 	size_t unit_count;
 	struct holder holder; /* of the socket */
@@ -80,8 +75,8 @@ static double now(void)
 
 static int row_compare(const void *a, const void *b)
 {
-	const struct destination *x = ((const struct row *)a)->record;
-	const struct destination *y = ((const struct row *)b)->record;
+	const struct destination *x = ((const struct row *)a)->seen.record;
+	const struct destination *y = ((const struct row *)b)->seen.record;
 
 	return strcmp(x->label, y->label) ?: x->family - y->family ?: x->protocol - y->protocol;
 }
@@ -92,29 +87,17 @@ static int collect(struct view *view, const char *label)
 	const struct dispatcher *d = view->d;
 
 	for (destination_id id = 0; id < d->now.ledger->destination_places; id++) {
-		const struct destination *record = &d->now.destinations[id];
 		struct row *row = &view->rows[view->count];
-		uint64_t cookie;
+		bool in_use;
 		int r;
 
-		if (!record->label[0] || (label && strcmp(label, record->label) != 0))
+		if (label && strcmp(label, d->now.destinations[id].label) != 0)
 			continue;
-		r = destination_socket(d, id, &cookie);
+		*row = (struct row){};
+		r = destination_look(d, id, &row->seen, &in_use);
 		if (r < 0)
 			return r;
-		if (!cookie && !d->now.ledger->destination_uses[id])
-			continue;
-		*row = (struct row){
-			.id = id,
-			.record = record,
-			.bindings = d->now.ledger->destination_uses[id],
-			.cookie = cookie,
-		};
-		row->known = row->cookie && row->cookie == record->cookie;
-		r = destination_counters(d, id, &row->counters);
-		if (r < 0)
-			return fail(r, "cannot read the counters: %m");
-		view->count++;
+		view->count += in_use;
 	}
 	qsort(view->rows, view->count, sizeof(*view->rows), row_compare);
 	return 0;
@@ -148,9 +131,9 @@ static int collect_units(struct view *view)
 	int r = by_id ? 0 : fail(-ENOMEM, "cannot list the units: %m");
 
 	for (struct row *row = view->rows; r == 0 && row < view->rows + view->count; row++) {
-		by_id[row->id] = row;
-		if (row->known && row->record->unit[0])
-			r = add_unit(row, 0, row->record->unit, true);
+		by_id[row->seen.id] = row;
+		if (row->seen.known && row->seen.record->unit[0])
+			r = add_unit(row, 0, row->seen.record->unit, true);
 	}
 	if (r == 0 && view->d->now.ledger->claim_count)
 		r = truth_read(view->d, CLAIMS, &claims, &count);
@@ -193,7 +176,7 @@ static int note_inode(const struct diag_socket *socket, void *context)
 	struct view *view = context;
 
 	for (struct row *row = view->rows; row < view->rows + view->count; row++)
-		if (row->cookie && row->cookie == socket->cookie)
+		if (row->seen.cookie && row->seen.cookie == socket->cookie)
 			row->holder.inode = socket->inode;
 	return 0;
 }
@@ -253,11 +236,13 @@ static bool find_rates(
 		const struct row *before = &last->rows[i];
 		double seconds = view->taken_at - last->taken_at;
 
-		if (row_compare(before, row) != 0 || before->id != row->id || seconds <= 0 ||
-			before->counters.lookups > row->counters.lookups)
+		if (row_compare(before, row) != 0 || before->seen.id != row->seen.id ||
+			seconds <= 0 || before->seen.counters.lookups > row->seen.counters.lookups)
 			continue;
-		rates[0] = (double)(row->counters.lookups - before->counters.lookups) / seconds;
-		rates[1] = (double)(row->counters.misses - before->counters.misses) / seconds;
+		rates[0] = (double)(row->seen.counters.lookups - before->seen.counters.lookups) /
+			seconds;
+		rates[1] = (double)(row->seen.counters.misses - before->seen.counters.misses) /
+			seconds;
 		return true;
 	}
 	return false;
@@ -333,8 +318,8 @@ static const char *endpoint_format(const struct destination *record, char *text,
 /* The unit of the socket, or while there is none, that of the bindings. */
 static const struct involved *shown_unit(const struct row *row)
 {
-	return row->unit_count && (!row->cookie || row->units[0].registered) ? &row->units[0]
-									     : NULL;
+	return row->unit_count && (!row->seen.cookie || row->units[0].registered) ? &row->units[0]
+										  : NULL;
 }
 
 static enum colour state_colour(const struct unit_state *state)
@@ -354,13 +339,13 @@ static void print_row(struct table *table, const struct view *view, const struct
 	char name[4 * sizeof(row->holder.name)], misses_coloured[64];
 	double rates[2];
 
-	printable(row->record->label, label, sizeof(label));
-	endpoint_format(row->record, endpoint, sizeof(endpoint));
-	snprintf(bindings, sizeof(bindings), "%u", row->bindings);
-	snprintf(cookie, sizeof(cookie), "%" PRIu64, row->cookie);
-	snprintf(lookups, sizeof(lookups), "%llu", row->counters.lookups);
-	snprintf(misses, sizeof(misses), "%llu", row->counters.misses);
-	snprintf(errors, sizeof(errors), "%llu", row->counters.errors);
+	printable(row->seen.record->label, label, sizeof(label));
+	endpoint_format(row->seen.record, endpoint, sizeof(endpoint));
+	snprintf(bindings, sizeof(bindings), "%u", row->seen.bindings);
+	snprintf(cookie, sizeof(cookie), "%" PRIu64, row->seen.cookie);
+	snprintf(lookups, sizeof(lookups), "%llu", row->seen.counters.lookups);
+	snprintf(misses, sizeof(misses), "%llu", row->seen.counters.misses);
+	snprintf(errors, sizeof(errors), "%llu", row->seen.counters.errors);
 	snprintf(process, sizeof(process), "-");
 	if (row->holder.count)
 		snprintf(process, sizeof(process), "%d %s", row->holder.pid,
@@ -371,10 +356,11 @@ static void print_row(struct table *table, const struct view *view, const struct
 	snprintf(
 		bold, sizeof(bold), "%s", unit && unit->state.active[0] ? unit->state.active : "-");
 	table_row(table,
-		(const char *const[]){label, family_name(row->record->family),
-			protocol_name(row->record->protocol), bindings, row->cookie ? cookie : "-",
-			row->known ? endpoint : "-", unit ? unit->name : "-", lookups,
-			coloured(wish->colours, row->counters.misses ? YELLOW : PLAIN, misses,
+		(const char *const[]){label, family_name(row->seen.record->family),
+			protocol_name(row->seen.record->protocol), bindings,
+			row->seen.cookie ? cookie : "-", row->seen.known ? endpoint : "-",
+			unit ? unit->name : "-", lookups,
+			coloured(wish->colours, row->seen.counters.misses ? YELLOW : PLAIN, misses,
 				misses_coloured, sizeof(misses_coloured)),
 			errors,
 			coloured(wish->colours, unit ? state_colour(&unit->state) : PLAIN, bold,
@@ -405,13 +391,13 @@ static json_t *json_socket(const struct row *row)
 	char address[INET6_ADDRSTRLEN];
 	struct in6_addr ip;
 
-	if (!row->cookie)
+	if (!row->seen.cookie)
 		return json_null();
-	if (!row->known)
-		return json_pack("{s:I}", "cookie", (json_int_t)row->cookie);
-	memcpy(&ip, row->record->address, sizeof(ip));
-	return json_pack("{s:I, s:s, s:i}", "cookie", (json_int_t)row->cookie, "address",
-		address_format(&ip, address), "port", row->record->port);
+	if (!row->seen.known)
+		return json_pack("{s:I}", "cookie", (json_int_t)row->seen.cookie);
+	memcpy(&ip, row->seen.record->address, sizeof(ip));
+	return json_pack("{s:I, s:s, s:i}", "cookie", (json_int_t)row->seen.cookie, "address",
+		address_format(&ip, address), "port", row->seen.record->port);
 }
 
 static json_t *json_units(const struct row *row)
@@ -432,27 +418,21 @@ static json_t *json_units(const struct row *row)
 	return units;
 }
 
-static json_t *json_process(const struct holder *holder)
-{
-	if (!holder->count)
-		return json_null();
-	return json_pack("{s:i, s:o, s:i}", "pid", (int)holder->pid, "name",
-		json_text(holder->name), "holders", (int)holder->count);
-}
-
 static json_t *json_row(const struct view *view, const struct view *last, const struct row *row)
 {
-	bool of_unit = row->known && row->record->unit[0];
+	bool of_unit = row->seen.known && row->seen.record->unit[0];
 	double rates[2];
 	bool has_rates = find_rates(view, last, row, rates);
 
 	return json_pack("{s:o, s:s, s:s, s:i, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o, s:o}",
-		"label", json_text(row->record->label), "family", family_name(row->record->family),
-		"protocol", protocol_name(row->record->protocol), "bindings", (int)row->bindings,
+		"label", json_text(row->seen.record->label), "family",
+		family_name(row->seen.record->family), "protocol",
+		protocol_name(row->seen.record->protocol), "bindings", (int)row->seen.bindings,
 		"socket", json_socket(row), "unit",
-		of_unit ? json_text(row->record->unit) : json_null(), "lookups",
-		(json_int_t)row->counters.lookups, "misses", (json_int_t)row->counters.misses,
-		"errors", (json_int_t)row->counters.errors, "process", json_process(&row->holder),
+		of_unit ? json_text(row->seen.record->unit) : json_null(), "lookups",
+		(json_int_t)row->seen.counters.lookups, "misses",
+		(json_int_t)row->seen.counters.misses, "errors",
+		(json_int_t)row->seen.counters.errors, "process", holder_json(&row->holder),
 		"units", json_units(row), "lookups_per_second",
 		has_rates ? json_real(rates[0]) : json_null(), "misses_per_second",
 		has_rates ? json_real(rates[1]) : json_null());

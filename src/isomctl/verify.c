@@ -54,17 +54,6 @@ struct verification {
  * Units and their files.
  */
 
-/* Isomer's own units, and drop-ins for all services or sockets, which would apply to those too. */
-static bool may_have_section(const struct unit_name *unit)
-{
-	static const char *const own[] = {"isomer", "isomer-bind", "isomer-metrics"};
-
-	for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++)
-		if (strcmp(unit->prefix, own[i]) == 0)
-			return false;
-	return true;
-}
-
 static int find_files(const struct unitpath *unitpath, struct checked *unit)
 {
 	_cleanup_(freep) const struct unitpath_dropin **dropins = NULL;
@@ -200,7 +189,7 @@ static int add_unit(struct verification *v, const char *text, bool asked_for)
 	if (!unit->section.present)
 		finding_add(
 			&v->findings, WARNING, unit->name.full, NULL, "it has no [Isomer] section");
-	else if (!may_have_section(&unit->name))
+	else if (unit_name_is_isomers_own(&unit->name))
 		finding_add(&v->findings, ERROR, unit->name.full, NULL,
 			"it has a section, which is passed over: this is a unit of Isomer's own");
 	return 0;

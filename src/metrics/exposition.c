@@ -11,37 +11,29 @@
 #include "../destination.h"
 #include "../say.h"
 
-/* What is told of one destination. */
-struct sample {
-	const struct destination *record;
-	uint32_t bindings;
-	bool has_socket;
-	struct counters counters;
-};
-
-static uint64_t lookups(const struct sample *sample)
+static uint64_t lookups(const struct destination_view *sample)
 {
 	return sample->counters.lookups;
 }
 
-static uint64_t misses(const struct sample *sample)
+static uint64_t misses(const struct destination_view *sample)
 {
 	return sample->counters.misses;
 }
 
-static uint64_t errors(const struct sample *sample)
+static uint64_t errors(const struct destination_view *sample)
 {
 	return sample->counters.errors;
 }
 
-static uint64_t bindings(const struct sample *sample)
+static uint64_t bindings(const struct destination_view *sample)
 {
 	return sample->bindings;
 }
 
-static uint64_t has_socket(const struct sample *sample)
+static uint64_t has_socket(const struct destination_view *sample)
 {
-	return sample->has_socket;
+	return sample->cookie != 0;
 }
 
 /* One for each destination; the names are those of the Go tools that Isomer follows. */
@@ -50,7 +42,7 @@ static const struct metric {
 	const char *help;
 	bool is_counter;
 	const char *more_labels; /* behind label, domain and protocol */
-	uint64_t (*value)(const struct sample *sample);
+	uint64_t (*value)(const struct destination_view *sample);
 } metrics[] = {
 	{"isomer_lookups", "Packets that matched a binding: new connections and datagrams.", true,
 		"", lookups},
@@ -163,10 +155,10 @@ static void write_head(
 }
 
 static void write_metric(FILE *to, enum exposition exposition, const struct metric *metric,
-	const struct sample *samples, size_t count)
+	const struct destination_view *samples, size_t count)
 {
 	write_head(to, exposition, metric->name, metric->help, metric->is_counter);
-	for (const struct sample *sample = samples; sample < samples + count; sample++) {
+	for (const struct destination_view *sample = samples; sample < samples + count; sample++) {
 		fprintf(to, "%s%s{label=\"", metric->name, metric->is_counter ? "_total" : "");
 		write_quoted(to, sample->record->label);
 		fprintf(to, "\",domain=\"%s\",protocol=\"%s\"%s} %" PRIu64 "\n",
@@ -176,27 +168,16 @@ static void write_metric(FILE *to, enum exposition exposition, const struct metr
 	}
 }
 
-static int collect(const struct dispatcher *d, struct sample *samples, size_t *count)
+static int collect(const struct dispatcher *d, struct destination_view *samples, size_t *count)
 {
 	*count = 0;
 	for (destination_id id = 0; id < d->now.ledger->destination_places; id++) {
-		struct sample *sample = &samples[*count];
-		uint64_t cookie;
-		int r = destination_socket(d, id, &cookie);
+		bool in_use;
+		int r = destination_look(d, id, &samples[*count], &in_use);
 
 		if (r < 0)
 			return r;
-		if (!cookie && !d->now.ledger->destination_uses[id])
-			continue;
-		*sample = (struct sample){
-			.record = &d->now.destinations[id],
-			.bindings = d->now.ledger->destination_uses[id],
-			.has_socket = cookie != 0,
-		};
-		r = destination_counters(d, id, &sample->counters);
-		if (r < 0)
-			return fail(r, "cannot read the counters: %m");
-		(*count)++;
+		*count += in_use;
 	}
 	return 0;
 }
@@ -204,7 +185,8 @@ static int collect(const struct dispatcher *d, struct sample *samples, size_t *c
 int exposition_write(FILE *to, enum exposition exposition, const struct dispatcher *d,
 	uint64_t collection_errors)
 {
-	_cleanup_(freep) struct sample *samples = calloc(MAX_DESTINATIONS, sizeof(*samples));
+	_cleanup_(freep) struct destination_view *samples =
+		calloc(MAX_DESTINATIONS, sizeof(*samples));
 	size_t count = 0;
 	int r = 0;
 
