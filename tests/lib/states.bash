@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2317,SC2034 # much is called by its name alone, or is for the tests
 #
 # For tests that disturb a command again and again: is what is left the old state or the new one, and whole? `load
 # ../lib/states`, beside netns.bash.
@@ -32,6 +32,51 @@ import json, sys
 print(json.dumps({"bindings": [{"label": sys.argv[1], "prefix": "127.0.0.0/8", "port": 1 + i} for i in range(300)]}))
 ' "$label" > "$BATS_TEST_TMPDIR/$label.json"
 	done
+}
+
+# What leads from one state to another: each of these binds and registers what both have, defines `prepare`, which puts the old
+# state back, and sets COMMAND to the words of isomctl's that make the new one.
+
+bind_that_moves() {
+	register_both
+	prepare() { isomctl bind old tcp 127.0.0.9 80; }
+	COMMAND=(bind new tcp 127.0.0.9 80)
+}
+
+bind_of_a_range_that_cuts() {
+	register_both
+	isomctl bind old tcp 127.0.0.0/8 1-1000
+	prepare() { isomctl unbind new tcp 127.0.0.0/8 50-100 2>/dev/null || true; }
+	COMMAND=(bind new tcp 127.0.0.0/8 50-100)
+}
+
+unbind_of_a_range() {
+	register_both
+	isomctl bind new tcp 127.0.0.0/8 1-1000
+	prepare() { isomctl bind old tcp 127.0.0.0/8 50-100; }
+	COMMAND=(unbind old tcp 127.0.0.0/8 50-100)
+}
+
+load_of_other_bindings() {
+	register_both
+	write_bindings old new
+	prepare() { isomctl load-bindings "$BATS_TEST_TMPDIR/old.json"; }
+	COMMAND=(load-bindings "$BATS_TEST_TMPDIR/new.json")
+}
+
+unregister_of_a_label() {
+	isomctl bind any tcp 127.0.0.9 80
+	prepare() { isomctl register-pid "$OLD" any tcp 127.0.0.1 8080; }
+	COMMAND=(unregister any ipv4 tcp)
+}
+
+unload_of_all() {
+	prepare() {
+		isomctl load
+		isomctl bind old tcp 127.0.0.9 80
+		isomctl register-pid "$OLD" old tcp 127.0.0.1 8080
+	}
+	COMMAND=(unload)
 }
 
 # Clients that connect to port 80 of 127.0.0.9 all the while, some hundred times a second.

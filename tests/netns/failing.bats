@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2317 # much is called by its name alone
+# shellcheck shell=bash disable=SC2317,SC2153 # much is called by its name alone
 #
 # isomctl where the kernel refuses: one of its system calls fails, or that one and all of its kind from then on, while clients
 # ask. The command succeeds or says with exit status 1 what it tried and why it couldn't; packets follow the old state or the
@@ -91,16 +91,21 @@ fail_everywhere() {
 	walk ${#FAILURES[@]} fail_once
 }
 
+# expect_old_or_new OUTCOME: of the clients' answers and of the answer now; the new one alone, if the command succeeded.
+expect_old_or_new() {
+	expect_traffic old new
+	case $1 in
+	succeeded) expect_one_of "$(answers 80)" new ;;
+	failed) expect_one_of "$(answers 80)" old new ;;
+	esac
+}
+
 # between_two_states COMMAND...: what is bound to port 80 of 127.0.0.9 goes from old to new.
 between_two_states() {
 	prepare >/dev/null
 	start_traffic
 	check() {
-		expect_traffic old new
-		case $1 in
-		succeeded) expect_one_of "$(answers 80)" new ;;
-		failed) expect_one_of "$(answers 80)" old new ;;
-		esac
+		expect_old_or_new "$1"
 		expect_listed
 		[[ $1 == failed ]] || expect_mended new
 	}
@@ -108,16 +113,13 @@ between_two_states() {
 }
 
 @test "bind" {
-	register_both
-	prepare() { isomctl bind old tcp 127.0.0.9 80; }
-	between_two_states bind new tcp 127.0.0.9 80
+	bind_that_moves
+	between_two_states "${COMMAND[@]}"
 }
 
 @test "bind, of a range that cuts the ports anew" {
-	register_both
-	isomctl bind old tcp 127.0.0.0/8 1-1000
-	prepare() { isomctl unbind new tcp 127.0.0.0/8 50-100 2>/dev/null || true; }
-	between_two_states bind new tcp 127.0.0.0/8 50-100
+	bind_of_a_range_that_cuts
+	between_two_states "${COMMAND[@]}"
 }
 
 @test "bind, of a range that is bound already" {
@@ -130,17 +132,13 @@ between_two_states() {
 }
 
 @test "unbind, of a range" {
-	register_both
-	isomctl bind new tcp 127.0.0.0/8 1-1000
-	prepare() { isomctl bind old tcp 127.0.0.0/8 50-100; }
-	between_two_states unbind old tcp 127.0.0.0/8 50-100
+	unbind_of_a_range
+	between_two_states "${COMMAND[@]}"
 }
 
 @test "load-bindings" {
-	register_both
-	write_bindings old new
-	prepare() { isomctl load-bindings "$BATS_TEST_TMPDIR/old.json"; }
-	between_two_states load-bindings "$BATS_TEST_TMPDIR/new.json"
+	load_of_other_bindings
+	between_two_states "${COMMAND[@]}"
 }
 
 @test "upgrade" {
@@ -160,11 +158,7 @@ between_two_states() {
 	prepare >/dev/null
 	start_traffic
 	check() {
-		expect_traffic old new
-		case $1 in
-		succeeded) expect_one_of "$(answers 80)" new ;;
-		failed) expect_one_of "$(answers 80)" old new ;;
-		esac
+		expect_old_or_new "$1"
 		isomctl bind lonely tcp 127.0.0.9 81 >/dev/null
 		expect_one_of "$(answers 81)" new
 		isomctl unbind lonely tcp 127.0.0.9 81 >/dev/null
@@ -174,8 +168,7 @@ between_two_states() {
 }
 
 @test "unregister" {
-	isomctl bind any tcp 127.0.0.9 80
-	prepare() { isomctl register-pid "$OLD" any tcp 127.0.0.1 8080; }
+	unregister_of_a_label
 	prepare >/dev/null
 	start_traffic
 	check() {
@@ -186,7 +179,7 @@ between_two_states() {
 		esac
 		expect_tidy
 	}
-	fail_everywhere unregister any ipv4 tcp
+	fail_everywhere "${COMMAND[@]}"
 }
 
 @test "load" {
@@ -202,11 +195,7 @@ between_two_states() {
 }
 
 @test "unload" {
-	prepare() {
-		isomctl load
-		isomctl bind old tcp 127.0.0.9 80
-		isomctl register-pid "$OLD" old tcp 127.0.0.1 8080
-	}
+	unload_of_all
 	check() {
 		case $1 in
 		succeeded)
@@ -216,5 +205,5 @@ between_two_states() {
 		failed) expect_one_of "$(answers 80)" old wildcard ;;
 		esac
 	}
-	fail_everywhere unload
+	fail_everywhere "${COMMAND[@]}"
 }

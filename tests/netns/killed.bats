@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2317 # much is called by its name alone
+# shellcheck shell=bash disable=SC2317,SC2153 # much is called by its name alone
 #
 # isomctl killed in the middle, as it enters whichever of its system calls, while clients ask: packets follow the old state or the
 # new one, get to no third server's socket and, where both states have an answer, are not refused; and the next command works
@@ -52,16 +52,13 @@ between_two_states() {
 }
 
 @test "bind, of what moves to another label" {
-	register_both
-	prepare() { isomctl bind old tcp 127.0.0.9 80; }
-	between_two_states bind new tcp 127.0.0.9 80
+	bind_that_moves
+	between_two_states "${COMMAND[@]}"
 }
 
 @test "bind, of a range that cuts the ports anew" {
-	register_both
-	isomctl bind old tcp 127.0.0.0/8 1-1000
-	prepare() { isomctl unbind new tcp 127.0.0.0/8 50-100 2>/dev/null || true; }
-	between_two_states bind new tcp 127.0.0.0/8 50-100
+	bind_of_a_range_that_cuts
+	between_two_states "${COMMAND[@]}"
 }
 
 @test "unbind" {
@@ -72,16 +69,12 @@ between_two_states() {
 }
 
 @test "unbind, of a range" {
-	register_both
-	isomctl bind new tcp 127.0.0.0/8 1-1000
-	prepare() { isomctl bind old tcp 127.0.0.0/8 50-100; }
-	between_two_states unbind old tcp 127.0.0.0/8 50-100
+	unbind_of_a_range
+	between_two_states "${COMMAND[@]}"
 }
 
 @test "load-bindings" {
-	register_both
-	write_bindings old new
-	prepare() { isomctl load-bindings "$BATS_TEST_TMPDIR/old.json"; }
+	load_of_other_bindings
 	prepare >/dev/null
 	start_traffic
 	check() {
@@ -89,7 +82,7 @@ between_two_states() {
 		expect_mended old new
 		expect_traffic old new
 	}
-	kill_everywhere load-bindings "$BATS_TEST_TMPDIR/new.json"
+	kill_everywhere "${COMMAND[@]}"
 }
 
 @test "upgrade" {
@@ -137,8 +130,7 @@ between_two_states() {
 }
 
 @test "unregister" {
-	isomctl bind any tcp 127.0.0.9 80
-	prepare() { isomctl register-pid "$OLD" any tcp 127.0.0.1 8080; }
+	unregister_of_a_label
 	prepare >/dev/null
 	start_traffic
 	check() {
@@ -147,7 +139,7 @@ between_two_states() {
 		isomctl bind any tcp 127.0.0.9 80 >/dev/null
 		expect_tidy
 	}
-	kill_everywhere unregister any ipv4 tcp
+	kill_everywhere "${COMMAND[@]}"
 }
 
 @test "load" {
@@ -164,11 +156,7 @@ between_two_states() {
 }
 
 @test "unload" {
-	prepare() {
-		isomctl load
-		isomctl bind old tcp 127.0.0.9 80
-		isomctl register-pid "$OLD" old tcp 127.0.0.1 8080
-	}
+	unload_of_all
 	prepare >/dev/null
 	start_traffic
 	check() {
@@ -179,5 +167,5 @@ between_two_states() {
 		expect_traffic old wildcard refused
 		[[ -z $(in_ns find /sys/fs/bpf -path '*/isomer/*') ]] || fail "$WHEN: something is left"
 	}
-	kill_everywhere unload
+	kill_everywhere "${COMMAND[@]}"
 }
