@@ -50,7 +50,8 @@ bool unit_wants_bindings(const struct unit *unit);
 /* Makes the unit's bindings what its section says. Returns 0 or a negative errno, said. */
 int unit_bind(const struct unit *unit);
 
-/* Registers the sockets of a service's processes. Returns 0 or a negative errno, said. */
+/* Registers the sockets that a service's processes have now. Returns 0 or a negative errno, said.
+ */
 int unit_register_from_processes(const struct unit *unit, enum occasion occasion);
 
 /*

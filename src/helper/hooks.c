@@ -143,17 +143,6 @@ static int ensure_holder(const struct unit *unit)
 	return manager_is_active(unit->manager, holder) ? 0 : manager_start(unit->manager, holder);
 }
 
-/* Opens the unit and sees to it that its bindings are in place, and held. */
-static int open_and_bind(struct sd_bus *manager, const char *name, struct unit *unit)
-{
-	int r = unit_open(manager, name, unit);
-
-	if (r < 0 || unit->serves_one_connection)
-		return r;
-	r = unit_bind(unit);
-	return r < 0 ? r : ensure_holder(unit);
-}
-
 /* The unit's start waits here until it is dispatched to. */
 int run_register(const char *name)
 {
@@ -163,8 +152,14 @@ int run_register(const char *name)
 
 	if (r < 0)
 		return r;
-	r = open_and_bind(manager, name, &unit);
-	if (r == 0 && !unit.serves_one_connection)
+	r = unit_open(manager, name, &unit);
+	if (r == 0 && unit.serves_one_connection)
+		return 0;
+	if (r == 0)
+		r = unit_bind(&unit);
+	if (r == 0)
+		r = ensure_holder(&unit);
+	if (r == 0)
 		r = unit_register(&unit, STARTED);
 	return excuse(&unit, r);
 }

@@ -185,16 +185,16 @@ static int bind_units(struct candidates *candidates, struct sd_bus *manager)
 	if (!wanted)
 		return fail(-ENOMEM, "cannot restore the units' bindings: %m");
 	for (size_t i = 0; i < candidates->count; i++) {
-		struct candidate *candidate = &candidates->list[i];
-		const struct unit *unit = &candidate->unit;
+		const struct candidate *candidate = &candidates->list[i];
+		const struct section *section = &candidate->unit.section;
+		bool stays; /* else it was stopped since, and nothing would drop its bindings */
 
-		/* It may have been stopped since, and then nothing would drop its bindings. */
-		if (candidate->is_restored && !may_have_bindings(manager, candidate->name))
-			wanted[count++] = (struct unit_bindings){.unit = candidate->name};
-		else if (candidate->is_restored)
-			wanted[count++] = (struct unit_bindings){.unit = candidates->list[i].name,
-				.bindings = unit->section.bindings,
-				.count = unit->section.binding_count};
+		if (!candidate->is_restored)
+			continue;
+		stays = section->binding_count && may_have_bindings(manager, candidate->name);
+		wanted[count++] = (struct unit_bindings){.unit = candidate->name,
+			.bindings = section->bindings,
+			.count = stays ? section->binding_count : 0};
 	}
 	r = bindings_sync(d, wanted, count);
 	for (size_t i = 0, j = 0; i < candidates->count; i++)

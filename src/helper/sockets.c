@@ -432,15 +432,13 @@ static int register_if_complete(const struct unit *unit, enum occasion occasion,
 	return register_chosen(unit->name.full, &choice, occasion, change);
 }
 
-static int register_from_processes(
-	const struct unit *unit, enum occasion occasion, struct dispatcher **change)
+static int register_from_processes(const struct unit *unit, enum occasion occasion,
+	struct dispatcher **change, unsigned long long patient_usec)
 {
-	unsigned long long begin = now_usec(), patient_usec = 0;
+	unsigned long long begin = now_usec();
 	bool complete = false;
 	int r = 0;
 
-	if (occasion == STARTED && (is_reloading(unit) || !tells_readiness(unit)))
-		patient_usec = unit->section.socket_timeout_usec;
 	while (!complete && r == 0) {
 		bool last_look = now_usec() - begin >= patient_usec;
 
@@ -457,7 +455,23 @@ int unit_register_from_processes(const struct unit *unit, enum occasion occasion
 {
 	_cleanup_(change_end) struct dispatcher *change = NULL;
 
-	return register_from_processes(unit, occasion, &change);
+	return register_from_processes(unit, occasion, &change, 0);
+}
+
+/* What a start waits for, and a reload: its server may be about to exchange its sockets. */
+static int register_patiently(const struct unit *unit, struct dispatcher **change)
+{
+	bool reloading = is_reloading(unit);
+	unsigned long long patient_usec =
+		reloading || !tells_readiness(unit) ? unit->section.socket_timeout_usec : 0;
+	int r = register_from_processes(unit, STARTED, change, patient_usec);
+
+	for (int i = 0; r == 0 && reloading && i < RELOAD_LOOKS; i++) {
+		change_end(change);
+		pause_msec(RELOAD_INTERVAL_MSEC);
+		r = register_from_processes(unit, STARTED, change, patient_usec);
+	}
+	return r;
 }
 
 /* By label, protocol and family: what one destination is for. */
@@ -517,12 +531,8 @@ int unit_register(const struct unit *unit, enum occasion occasion)
 	int r = register_held(unit, occasion, &change, &served);
 
 	if (r == 0 && !served && !unit->is_socket)
-		r = register_from_processes(unit, occasion, &change);
-	for (int i = 0; r == 0 && !served && i < RELOAD_LOOKS && is_reloading(unit); i++) {
-		change_end(&change);
-		pause_msec(RELOAD_INTERVAL_MSEC);
-		r = register_from_processes(unit, occasion, &change);
-	}
+		r = occasion == STARTED ? register_patiently(unit, &change)
+					: register_from_processes(unit, occasion, &change, 0);
 	/* A socket unit may have but a part of what the section of its service is about. */
 	if (r == 0 && !unit->has_siblings && (served || !unit->inherits))
 		warn_of_refused(unit, &change);
