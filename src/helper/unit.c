@@ -22,6 +22,8 @@ static int list_files(struct sd_bus *manager, const char *object, char ***ret)
 		r = manager_get_strings(manager, object, UNIT_INTERFACE, "DropInPaths", &drop_ins);
 	if (r < 0)
 		return r;
+	if (!drop_ins) /* an empty list is one, too */
+		return fail(-ENOMEM, "cannot list unit files: %m");
 	while (drop_ins[count])
 		count++;
 	own = fragment[0] != '\0'; /* some units have drop-ins alone */
