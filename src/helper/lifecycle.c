@@ -97,11 +97,13 @@ static int add_new_units(struct candidates *candidates, struct sd_bus *manager, 
 	return r;
 }
 
-static int later_first(const void *a, const void *b)
+/* Those that aren't active come last. */
+static int earlier_first(const void *a, const void *b)
 {
-	const struct candidate *x = a, *y = b;
+	const uint64_t x = ((const struct candidate *)a)->active_since - 1;
+	const uint64_t y = ((const struct candidate *)b)->active_since - 1;
 
-	return (x->active_since < y->active_since) - (x->active_since > y->active_since);
+	return (x > y) - (x < y);
 }
 
 /* Reads the sections. Units that have nothing to get back are left out of all that follows. */
@@ -206,9 +208,13 @@ static int bind_units(struct candidates *candidates, struct sd_bus *manager)
 	return r;
 }
 
+/*
+ * Of two units under one label the one that was started later has the traffic: it comes first, and
+ * the other one respects that.
+ */
 static void register_units(struct candidates *candidates)
 {
-	for (size_t i = 0; i < candidates->count; i++) {
+	for (size_t i = candidates->count; i-- > 0;) {
 		struct candidate *candidate = &candidates->list[i];
 
 		if (candidate->is_restored && candidate->result == 0 && candidate->active_since)
@@ -222,8 +228,8 @@ static void register_units(struct candidates *candidates)
 }
 
 /*
- * Of two units under one label the one that was started later has the traffic: it comes first, and
- * the other one respects that. A unit whose section is wrong by now keeps no other from its own.
+ * As they were started, so they bind: of two units that want the same under two labels, the one
+ * that got it gets it again. A unit whose section is wrong by now keeps no other from its own.
  */
 static int restore_units(void)
 {
@@ -240,7 +246,7 @@ static int restore_units(void)
 	if (r < 0)
 		return r;
 	if (candidates.count)
-		qsort(candidates.list, candidates.count, sizeof(*candidates.list), later_first);
+		qsort(candidates.list, candidates.count, sizeof(*candidates.list), earlier_first);
 	open_units(&candidates, manager);
 	r = bind_units(&candidates, manager);
 	if (r == 0)

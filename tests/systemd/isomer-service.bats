@@ -187,6 +187,29 @@ main_pid() { systemctl show --property=MainPID --value "$1"; }
 	done
 }
 
+@test "of two units that want the same under two labels, the one that got it gets it again" {
+	local name
+	for name in winner loser; do
+		unit $name.service <<-END
+			[Service]
+			Type=notify
+			ExecStart=$server --name $name --notify tcp:127.0.0.1:$((8020 + ${#name}))
+			[Isomer]
+			Required=no
+			Bind=tcp 127.3.16.0/24 80
+		END
+	done
+	systemctl daemon-reload
+	systemctl start winner
+	systemctl start loser
+	assert_answer winner tcp 127.3.16.1 80
+	systemctl stop isomer
+	systemctl start isomer
+	assert_answer winner tcp 127.3.16.1 80
+	assert_journal isomer "loser.service has not all that its section asks for"
+	systemctl stop winner loser
+}
+
 @test "a reload, a restart and a start bring running units in that only now got a section" {
 	local command pid port=8020
 	for command in 'reload isomer' 'restart isomer' 'start isomer'; do
