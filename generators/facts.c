@@ -96,7 +96,7 @@ static int note_service_key(struct facts *facts, const char *key, const char *va
 		note_boolean(&facts->root_for_start_only, value);
 	} else if (strcmp(key, "Sockets") == 0) {
 		/* This list can't be emptied: systemd.service(5). */
-		return append_words(facts, value);
+		return *value ? append_words(facts, value) : 0;
 	}
 	return 0;
 }
