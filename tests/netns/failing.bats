@@ -1,95 +1,19 @@
-# shellcheck shell=bash disable=SC2317,SC2153 # much is called by its name alone
+# shellcheck shell=bash disable=SC2317,SC2153,SC2034 # much is called by its name alone, or read by lib/failing
 #
-# isomctl where the kernel refuses: one of its system calls fails, or that one and all of its kind from then on, while clients
-# ask. The command succeeds or says with exit status 1 what it tried and why it couldn't; packets follow the old state or the
-# new one, as listed; and then the same command succeeds. tests/lib/walking.bash tells of WALK_SECONDS and SEED.
+# isomctl where the kernel refuses, while clients ask: the command succeeds or says with exit status 1 what it tried and why it
+# couldn't; packets follow the old state or the new one, as listed; and then the same command succeeds. tests/lib/failing.bash
+# tells what fails, tests/lib/walking.bash of WALK_SECONDS and SEED.
 load ../lib/netns
+load ../lib/failing
 load ../lib/states
 
 setup() {
-	command -v strace >/dev/null || skip "needs strace"
+	need_strace
 	states_setup
 }
 
-declare -gA ERRORS=(
-	[bpf]="ENOMEM EPERM E2BIG ENOSPC EINTR" [openat]="EMFILE ENOMEM" [flock]="EINTR EIO" [mmap]=ENOMEM
-	[fcntl]=EMFILE [mkdir]="ENOSPC EPERM" [mkdirat]="ENOSPC EPERM" [chmod]=EPERM [fchmodat]=EPERM [membarrier]=EPERM
-	[unlink]=EPERM [unlinkat]=EPERM [rmdir]=EBUSY
-)
-declare -gA WORDS=(
-	[ENOMEM]="Cannot allocate memory" [EPERM]="Operation not permitted" [E2BIG]="Argument list too long"
-	[ENOSPC]="No space left on device" [EINTR]="Interrupted system call" [EMFILE]="Too many open files"
-	[EIO]="Input/output error" [EBUSY]="Device or resource busy"
-)
-
-# traced EXPRESSION... -- COMMAND...: isomctl COMMAND under strace; what it said is in $BATS_TEST_TMPDIR/said.
-traced() {
-	local expressions=()
-	while [[ $1 != -- ]]; do
-		expressions+=(-e "$1")
-		shift
-	done
-	in_ns timeout --kill-after=1 60 strace -qq -o "$BATS_TEST_TMPDIR/trace" "${expressions[@]}" "$BUILD/isomctl" "${@:2}" \
-		> "$BATS_TEST_TMPDIR/output" 2> "$BATS_TEST_TMPDIR/said"
-}
-
-# list_failures COMMAND...: sets FAILURES to all that can go wrong with it, from the first call on that can have an effect:
-# "CALL:error=ERROR:when=NUMBER".
-list_failures() {
-	local call error begun calls
-	local -A numbers=()
-	calls=$(printf ',?%s' "${!ERRORS[@]}")
-	traced "trace=${calls:1}" -- "$@"
-	FAILURES=()
-	while IFS='(' read -r call _; do
-		[[ ${ERRORS[$call]:-} ]] || continue
-		numbers[$call]=$((${numbers[$call]:-0} + 1))
-		[[ ! $call =~ ^(flock|mkdir|mkdirat|bpf)$ ]] || begun=yes
-		[[ ${begun:-} ]] || continue
-		for error in ${ERRORS[$call]}; do
-			FAILURES+=("$call:error=$error:when=${numbers[$call]}")
-			# Who is interrupted without end waits without end.
-			[[ $error == EINTR ]] || FAILURES+=("$call:error=$error:when=${numbers[$call]}+")
-		done
-	done < "$BATS_TEST_TMPDIR/trace"
-}
-
-# It said what couldn't be done, and that the error was why. Only libbpf, which loads the program, may have gone on without
-# what the call was for, to fail in another way.
-expect_reason() {
-	local error=${1#*error=} said
-	error=${WORDS[${error%%:*}]}
-	said=$(grep '^isomctl: ' "$BATS_TEST_TMPDIR/said")
-	[[ $said == *"isomctl: cannot "*"$error"* || $said == *"isomctl: cannot load the dispatcher: "* ]] ||
-		fail "$WHEN: said nothing of \"$error\":" "$(head -c 1000 "$BATS_TEST_TMPDIR/said")"
-}
-
-# fail_everywhere COMMAND...: lets each call of isomctl COMMAND fail. A test has functions `prepare`, called before each
-# attempt, and `check OUTCOME`, called after it: succeeded, or failed.
-fail_everywhere() {
-	local command=("$@")
-	fail_once() {
-		local failure=${FAILURES[$1 - 1]} status=0
-		prepare >/dev/null
-		WHEN="${command[*]} with $failure"
-		drop_traffic
-		traced "trace=${failure%%:*}" "inject=$failure" -- "${command[@]}" || status=$?
-		case $status in
-		0) check succeeded ;;
-		1)
-			expect_reason "$failure"
-			check failed
-			isomctl "${command[@]}" >/dev/null || fail "$WHEN: failed again"
-			check succeeded
-			;;
-		*) fail "$WHEN: exit code $status:" "$(head -c 1000 "$BATS_TEST_TMPDIR/said")" ;;
-		esac
-	}
-	prepare >/dev/null
-	list_failures "${command[@]}"
-	((${#FAILURES[@]} >= 50))
-	walk ${#FAILURES[@]} fail_once
-}
+in_place() { in_ns "$@"; }
+PROGRAM=$BUILD/isomctl
 
 # expect_old_or_new OUTCOME: of the clients' answers and of the answer now; the new one alone, if the command succeeded.
 expect_old_or_new() {
@@ -165,6 +89,24 @@ between_two_states() {
 		expect_tidy
 	}
 	fail_everywhere register-pid "$NEW" any tcp 127.0.0.1 8081
+}
+
+# Whom the socket is passed to ends, and so the socket is closed.
+@test "register" {
+	isomctl bind any tcp 127.0.0.9 80
+	prepare() { isomctl register-pid "$OLD" any tcp 127.0.0.1 8080; }
+	prepare >/dev/null
+	start_traffic
+	check() {
+		expect_traffic old silent refused
+		case $1 in
+		succeeded) expect_one_of "$(answers 80)" refused ;;
+		failed) expect_one_of "$(answers 80)" old refused ;;
+		esac
+		expect_tidy
+	}
+	RUNNER=("$BATS_TEST_DIRNAME/pass-sockets" tcp:127.0.0.1:8082 --)
+	fail_everywhere register any
 }
 
 @test "unregister" {
