@@ -63,19 +63,26 @@ container_remove_leftovers() {
 	done
 }
 
-children_of() { cat "/proc/$1/task/$1/children"; }
+# children_of PID: sets CHILDREN to them. It, and what calls it, does without processes, for they would slow down the boot
+# that they wait for. (There is no newline at the end of that file, so read is never content.)
+children_of() {
+	CHILDREN=()
+	read -ra CHILDREN <"/proc/$1/task/$1/children" || true
+}
 
 # Sets CONTAINER_INIT to the container's PID 1, as seen from here: the child named systemd of systemd-nspawn, which is the
 # child of the holder. It is empty if the holder has ended.
 container_find_init() {
-	local nspawn
-	for nspawn in $(children_of "$CONTAINER_HOLDER"); do
-		for CONTAINER_INIT in $(children_of "$nspawn"); do
-			grep -qx systemd "/proc/$CONTAINER_INIT/comm" && return
+	local CHILDREN nspawn name
+	children_of "$CONTAINER_HOLDER"
+	for nspawn in "${CHILDREN[@]}"; do
+		children_of "$nspawn"
+		for CONTAINER_INIT in "${CHILDREN[@]}"; do
+			read -r name <"/proc/$CONTAINER_INIT/comm" && [[ $name == systemd ]] && return
 		done
 	done
 	CONTAINER_INIT=
-	! readlink "/proc/$CONTAINER_HOLDER/exe"
+	[[ ! -e /proc/$CONTAINER_HOLDER/exe ]]
 }
 
 # A unit that failed at boot is for tests to find.

@@ -34,6 +34,12 @@ wait_until() {
 	local deadline=$((SECONDS + 30))
 	until "$@" >/dev/null 2>&1; do
 		((SECONDS < deadline)) || fail "never came true: $*" || return
-		sleep 0.02
+		pause
 	done
+}
+
+# 20 ms, without a process: for a line from a pipe in which there never is one.
+pause() {
+	[[ ${EMPTY_PIPE:-} ]] || exec {EMPTY_PIPE}<> <(:)
+	read -r -t 0.02 -u "$EMPTY_PIPE" _ || true
 }
