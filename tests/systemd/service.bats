@@ -209,12 +209,13 @@ service() {
 	assert_start_fails secluded 'in another network namespace' PrivateNetwork=
 }
 
-# own_root NAME [LINE...]: a service whose commands run in a root directory of their own; stdin is its section.
+# own_root NAME [LINE...]: a service whose commands run in a root directory of their own; stdin is its section. systemd before
+# 248 doesn't see to its being able to notify.
 own_root() {
 	in_container mkdir -p /srv/root/usr
 	in_container ln -sfn usr/lib /srv/root/lib
 	in_container ln -sfn usr/lib64 /srv/root/lib64
-	service "$1" RootDirectory=/srv/root BindReadOnlyPaths=/usr MountAPIVFS=yes Type=notify \
+	service "$1" RootDirectory=/srv/root "BindReadOnlyPaths=/usr /run/systemd/notify" MountAPIVFS=yes Type=notify \
 		"ExecStart=$server --name $1 --notify tcp:127.0.0.1:8026" "${@:2}"
 }
 
