@@ -141,7 +141,7 @@ $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(subst ','\'',$(COMMANDS))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(COMMANDS))' > $@
 
--include $(shell find $(BUILD) -name '*.d' -type f 2>/dev/null)
+-include $(wildcard $(BUILD)/*.d) $(shell find $(BUILD)/obj -name '*.d' -type f 2>/dev/null)
 
 # --- Installing ---------------------------------------------------------------------------------------------------
 
@@ -199,9 +199,11 @@ check: ## install what is missing, build, and run all tests, or those named by T
 
 # For user spaces whose libc is older, a build that brings its own: tests/lib/boot-container tells more.
 PORTABLE = -Wl,--dynamic-linker=/usr/lib/isomer-tests/lib/ld.so -Wl,--disable-new-dtags,-rpath,/usr/lib/isomer-tests/lib
-check-matrix: tests ## run all tests on other kernels with other systemds, too, or on MACHINES="SUITE..." (root)
+check-matrix: ## run the tests on other kernels with other systemds: all, or a part of them with SHORT=1; on MACHINES="SUITE..." (root)
+	@$(MAKE) --no-print-directory -s deps
+	@$(MAKE) --no-print-directory -s tests
 	@$(MAKE) --no-print-directory -s tests BUILD=$(BUILD)/portable LDFLAGS="$(PORTABLE)"
-	@BUILD=$(abspath $(BUILD)) tests/vm/matrix $(MACHINES)
+	@BUILD=$(abspath $(BUILD)) MATRIX_SHORT=$(if $(SHORT),yes) tests/vm/matrix $(MACHINES)
 
 deb: ## build the Debian package, into build/deb, and have lintian look at it
 	@$(MAKE) --no-print-directory -s deps
