@@ -8,23 +8,11 @@ source "${BASH_SOURCE[0]%/*}/walking.bash"
 
 HELPER=/usr/lib/isomer/isomer-helper
 
-# service NAME SUBNET PORT: running, and port 80 of SUBNET is bound to it.
-service() {
-	unit "$1.service" <<-END
-		[Service]
-		Type=notify
-		ExecStart=/usr/lib/isomer-tests/echo-server --name $1 --notify tcp:127.0.0.1:$3
-		[Isomer]
-		Bind=tcp $2 80
-	END
-	systemctl daemon-reload
-	systemctl start "$1"
-}
-
 setup_file() {
 	container_setup
-	service steady 127.5.1.0/24 8001
-	service victim 127.5.2.0/24 8002
+	listening_service steady 8001 <<<'Bind=tcp 127.5.1.0/24 80'
+	listening_service victim 8002 <<<'Bind=tcp 127.5.2.0/24 80'
+	systemctl start steady victim
 	write_more
 	systemctl daemon-reload
 }

@@ -1,6 +1,18 @@
 # shellcheck shell=bash
 #
-# What tests/systemd/*.bats assert about units, on top of container.bash.
+# Units that tests/systemd/*.bats have in common, and what they assert about them, on top of container.bash.
+
+# listening_service NAME PORT: a service that listens there; stdin is its section. NAME may be a template's.
+listening_service() {
+	unit "$1.service" <<-END
+		[Service]
+		Type=notify
+		ExecStart=/usr/lib/isomer-tests/echo-server --name ${1%@}${1##*[!@]}%i --notify tcp:127.0.0.1:$2
+		[Isomer]
+		$(cat)
+	END
+	systemctl daemon-reload
+}
 
 # assert_active UNIT..., assert_inactive UNIT...
 assert_active() {

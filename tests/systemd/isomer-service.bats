@@ -167,16 +167,8 @@ main_pid() { systemctl show --property=MainPID --value "$1"; }
 @test "of two units under one label the later one keeps the traffic" {
 	local name
 	for name in earlier later; do
-		unit $name.service <<-END
-			[Service]
-			Type=notify
-			ExecStart=$server --name $name --notify tcp:127.0.0.1:$((8010 + ${#name}))
-			[Isomer]
-			Label=shared
-			Bind=tcp 127.3.7.0/24 80
-		END
+		listening_service $name $((8010 + ${#name})) <<<$'Label=shared\nBind=tcp 127.3.7.0/24 80'
 	done
-	systemctl daemon-reload
 	systemctl start earlier
 	systemctl start later
 	assert_answer later tcp 127.3.7.1 80
@@ -190,16 +182,8 @@ main_pid() { systemctl show --property=MainPID --value "$1"; }
 @test "of two units that want the same under two labels, the one that got it gets it again" {
 	local name
 	for name in winner loser; do
-		unit $name.service <<-END
-			[Service]
-			Type=notify
-			ExecStart=$server --name $name --notify tcp:127.0.0.1:$((8020 + ${#name}))
-			[Isomer]
-			Required=no
-			Bind=tcp 127.3.16.0/24 80
-		END
+		listening_service $name $((8020 + ${#name})) <<<$'Required=no\nBind=tcp 127.3.16.0/24 80'
 	done
-	systemctl daemon-reload
 	systemctl start winner
 	systemctl start loser
 	assert_answer winner tcp 127.3.16.1 80

@@ -7,18 +7,6 @@ load ../lib/units
 
 server=/usr/lib/isomer-tests/echo-server
 
-# service NAME PORT: that listens there, with stdin as its section.
-service() {
-	unit "$1.service" <<-END
-		[Service]
-		Type=notify
-		ExecStart=$server --name ${1%@}${1##*[!@]}%i --notify tcp:127.0.0.1:$2
-		[Isomer]
-		$(cat)
-	END
-	systemctl daemon-reload
-}
-
 @test "instances of a template, each with a label of its own" {
 	unit col@.service <<-END
 		[Service]
@@ -51,8 +39,8 @@ service() {
 }
 
 @test "two units under one label: the later one takes over, and the earlier one's stop changes nothing" {
-	service blue 8001 <<<$'Label=colour\nBind=tcp 127.4.5.0/24 80'
-	service green 8002 <<<$'Label=colour\nBind=tcp 127.4.5.0/24 80'
+	listening_service blue 8001 <<<$'Label=colour\nBind=tcp 127.4.5.0/24 80'
+	listening_service green 8002 <<<$'Label=colour\nBind=tcp 127.4.5.0/24 80'
 	systemctl start blue
 	assert_answer blue tcp 127.4.5.1 80
 	start_probing tcp 127.4.5.1 80
@@ -67,8 +55,8 @@ service() {
 }
 
 @test "a binding of two units under one label lives until both are stopped" {
-	service left 8003 <<<$'Label=sides\nBind=tcp 127.4.6.0/24 80\nBind=tcp 127.4.6.0/24 81'
-	service right 8004 <<<$'Label=sides\nBind=tcp 127.4.6.0/24 80'
+	listening_service left 8003 <<<$'Label=sides\nBind=tcp 127.4.6.0/24 80\nBind=tcp 127.4.6.0/24 81'
+	listening_service right 8004 <<<$'Label=sides\nBind=tcp 127.4.6.0/24 80'
 	systemctl start left
 	systemctl start right
 	[[ $(isomctl bindings --label sides) == *left.service*right.service* ]]
@@ -83,8 +71,8 @@ service() {
 assert_unbound() { [[ $(isomctl --json bindings --ip "$1" --port "$2") != *prefix* ]]; }
 
 @test "the same binding under two labels: the second unit fails and names the first" {
-	service first 8005 <<<'Bind=tcp 127.4.7.0/24 80'
-	service second 8006 <<<$'Bind=tcp 127.4.7.0/24 80\nBind=tcp 127.4.7.0/24 81'
+	listening_service first 8005 <<<'Bind=tcp 127.4.7.0/24 80'
+	listening_service second 8006 <<<$'Bind=tcp 127.4.7.0/24 80\nBind=tcp 127.4.7.0/24 81'
 	systemctl start first
 	assert_start_fails second first.service 127.4.7.0/24
 	assert_answer first tcp 127.4.7.1 80
@@ -96,8 +84,8 @@ assert_unbound() { [[ $(isomctl --json bindings --ip "$1" --port "$2") != *prefi
 }
 
 @test "a more specific binding of another unit is no conflict" {
-	service wide 8007 <<<'Bind=tcp 127.4.8.0/24 0'
-	service narrow 8008 <<<'Bind=tcp 127.4.8.8 80'
+	listening_service wide 8007 <<<'Bind=tcp 127.4.8.0/24 0'
+	listening_service narrow 8008 <<<'Bind=tcp 127.4.8.8 80'
 	systemctl start wide narrow
 	assert_answer narrow tcp 127.4.8.8 80
 	assert_answer wide tcp 127.4.8.8 81
@@ -107,7 +95,7 @@ assert_unbound() { [[ $(isomctl --json bindings --ip "$1" --port "$2") != *prefi
 }
 
 @test "a binding made by hand under another label: the unit fails and names it" {
-	service polite 8009 <<<'Bind=tcp 127.4.9.0/24 80'
+	listening_service polite 8009 <<<'Bind=tcp 127.4.9.0/24 80'
 	isomctl load
 	isomctl bind by-hand tcp 127.4.9.0/24 80
 	assert_start_fails polite by-hand
@@ -117,7 +105,7 @@ assert_unbound() { [[ $(isomctl --json bindings --ip "$1" --port "$2") != *prefi
 }
 
 @test "a binding made by hand under the same label outlives the unit" {
-	service guest 8010 <<<'Bind=tcp 127.4.10.0/24 80'
+	listening_service guest 8010 <<<'Bind=tcp 127.4.10.0/24 80'
 	isomctl load
 	isomctl bind guest tcp 127.4.10.0/24 80
 	systemctl start guest
@@ -127,9 +115,9 @@ assert_unbound() { [[ $(isomctl --json bindings --ip "$1" --port "$2") != *prefi
 }
 
 @test "ranges of ports in sections: within one another, and one that cuts another's is refused" {
-	service ranged-outer 8031 <<<'Bind=tcp 127.5.9.0/24 100-199'
-	service ranged-inner 8032 <<<'Bind=tcp 127.5.9.0/24 150-159'
-	service ranged-cut 8033 <<<'Bind=tcp 127.5.9.0/24 155-165'
+	listening_service ranged-outer 8031 <<<'Bind=tcp 127.5.9.0/24 100-199'
+	listening_service ranged-inner 8032 <<<'Bind=tcp 127.5.9.0/24 150-159'
+	listening_service ranged-cut 8033 <<<'Bind=tcp 127.5.9.0/24 155-165'
 	systemctl daemon-reload
 	systemctl start ranged-outer ranged-inner
 	assert_answer ranged-outer tcp 127.5.9.1 100
@@ -142,7 +130,7 @@ assert_unbound() { [[ $(isomctl --json bindings --ip "$1" --port "$2") != *prefi
 }
 
 @test "load-bindings replaces what was bound by hand, and a conflict names the unit" {
-	service kept 8034 <<<'Bind=tcp 127.5.10.0/24 80'
+	listening_service kept 8034 <<<'Bind=tcp 127.5.10.0/24 80'
 	systemctl start kept
 	isomctl bind other tcp 127.5.11.0/24 80
 	! said=$(isomctl load-bindings - 2>&1 <<<'{"bindings": [{"label": "other", "protocol": "tcp", "prefix": "127.5.10.0/24", "port": 80}]}') ||
