@@ -199,7 +199,7 @@ check: ## install what is missing, build, and run all tests, or those named by T
 
 # For user spaces whose libc is older, a build that brings its own: tests/lib/boot-container tells more.
 PORTABLE = -Wl,--dynamic-linker=/usr/lib/isomer-tests/lib/ld.so -Wl,--disable-new-dtags,-rpath,/usr/lib/isomer-tests/lib
-check-matrix: ## run the tests on other kernels with other systemds: all, or a part of them with SHORT=1; on MACHINES="SUITE..." (root)
+check-matrix: ## run the tests, with SHORT=1 a part of them, on other kernels with other systemds, or on MACHINES="SUITE..." (root)
 	@$(MAKE) --no-print-directory -s deps
 	@$(MAKE) --no-print-directory -s tests
 	@$(MAKE) --no-print-directory -s tests BUILD=$(BUILD)/portable LDFLAGS="$(PORTABLE)"

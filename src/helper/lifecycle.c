@@ -97,7 +97,7 @@ static int add_new_units(struct candidates *candidates, struct sd_bus *manager, 
 	return r;
 }
 
-/* Those that aren't active come last. */
+/* Those that aren't active come last: 0 - 1 is the greatest number. */
 static int earlier_first(const void *a, const void *b)
 {
 	const uint64_t x = ((const struct candidate *)a)->active_since - 1;

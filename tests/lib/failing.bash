@@ -6,7 +6,7 @@
 #   PROGRAM                  whose calls fail
 #   in_place COMMAND...      runs a command where the program is to be run
 #   RUNNER                   if anything, the words that start the program
-#   drop_traffic             if there are clients, to forget what they were answered so far
+#   drop_traffic             if there are clients, to forget what they were answered so far: states.bash, loaded after this
 
 declare -gA ERRORS=(
 	[bpf]="ENOMEM EPERM E2BIG ENOSPC EINTR" [openat]="EMFILE ENOMEM" [flock]="EINTR EIO" [mmap]=ENOMEM

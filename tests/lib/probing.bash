@@ -34,12 +34,12 @@ wait_until() {
 	local deadline=$((SECONDS + 30))
 	until "$@" >/dev/null 2>&1; do
 		((SECONDS < deadline)) || fail "never came true: $*" || return
-		pause
+		pause 0.02
 	done
 }
 
-# 20 ms, without a process: for a line from a pipe in which there never is one.
+# pause SECONDS, without a process: it waits for a line from a pipe in which there never is one.
 pause() {
 	[[ ${EMPTY_PIPE:-} ]] || exec {EMPTY_PIPE}<> <(:)
-	read -r -t 0.02 -u "$EMPTY_PIPE" _ || true
+	read -r -t "$1" -u "$EMPTY_PIPE" _ || true
 }

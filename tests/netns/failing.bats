@@ -91,10 +91,8 @@ between_two_states() {
 	fail_everywhere register-pid "$NEW" any tcp 127.0.0.1 8081
 }
 
-# Whom the socket is passed to ends, and so the socket is closed.
 @test "register" {
-	isomctl bind any tcp 127.0.0.9 80
-	prepare() { isomctl register-pid "$OLD" any tcp 127.0.0.1 8080; }
+	register_of_a_passed_socket
 	prepare >/dev/null
 	start_traffic
 	check() {
@@ -105,8 +103,7 @@ between_two_states() {
 		esac
 		expect_tidy
 	}
-	RUNNER=("$BATS_TEST_DIRNAME/pass-sockets" tcp:127.0.0.1:8082 --)
-	fail_everywhere register any
+	fail_everywhere "${COMMAND[@]}"
 }
 
 @test "unregister" {

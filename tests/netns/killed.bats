@@ -113,11 +113,9 @@ between_two_states() {
 }
 
 @test "register" {
-	isomctl bind any tcp 127.0.0.9 80
-	prepare() { isomctl register-pid "$OLD" any tcp 127.0.0.1 8080; }
+	register_of_a_passed_socket
 	prepare >/dev/null
 	start_traffic
-	# Whom the socket is passed to is killed, and so the socket is closed.
 	check() {
 		expect_one_of "$(answers 80)" old refused
 		expect_traffic old silent refused
@@ -125,8 +123,7 @@ between_two_states() {
 		expect_one_of "$(answers 80)" old
 		expect_tidy
 	}
-	RUNNER=("$BATS_TEST_DIRNAME/pass-sockets" tcp:127.0.0.1:8082 --)
-	kill_everywhere register any
+	kill_everywhere "${COMMAND[@]}"
 }
 
 @test "unregister" {

@@ -132,6 +132,8 @@ int main(int argc, char **argv)
 			return option == 'h' ? 0 : 2;
 		}
 	}
+	/* Whoever reads along gets each answer when it is there, and whole. */
+	setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
 	argv += optind;
 	argc -= optind;
 	if (argc % 3)
