@@ -484,6 +484,20 @@ static int remove_generations_but(const char *state, uint32_t id)
 }
 
 /*
+ * Says why what is pinned there can't be opened. Up to Linux 5.18, bpf(2) as a whole may be for who
+ * has CAP_BPF.
+ */
+static int say_no_pin(const char *path)
+{
+	return errno == EPERM
+		? fail(-errno,
+			"cannot open %s: %m: this kernel's bpf(2) takes root, or CAP_BPF "
+			"(sysctl kernel.unprivileged_bpf_disabled)",
+			path)
+		: fail(-errno, "cannot open %s: %m", path);
+}
+
+/*
  * Also where somebody who reads has the link open, from here on nothing is dispatched. The kernel
  * says 0 of one that is detached, by its network namespace's end or by an unload that was killed.
  */
@@ -496,7 +510,7 @@ static int detach(const char *state)
 		return no_memory();
 	link = bpf_obj_get(path);
 	if (link < 0)
-		return errno == ENOENT ? 0 : fail(-errno, "cannot open %s: %m", path);
+		return errno == ENOENT ? 0 : say_no_pin(path);
 	return bpf_link_detach(link) < 0 ? fail(-errno, "cannot detach %s: %m", path) : 0;
 }
 
@@ -570,15 +584,8 @@ static int link_open(const char *state, ino_t netns, uint32_t *ret_program)
 	if (!path)
 		return no_memory();
 	link = bpf_obj_get(path);
-	if (link < 0 && errno == EPERM)
-		return fail(-EPERM,
-			"cannot open %s: %m: this kernel's bpf(2) takes root, or CAP_BPF "
-			"(sysctl kernel.unprivileged_bpf_disabled)",
-			path);
 	if (link < 0)
-		return errno == ENOENT || errno == EACCES
-			? -errno
-			: fail(-errno, "cannot open %s: %m", path);
+		return errno == ENOENT || errno == EACCES ? -errno : say_no_pin(path);
 	if (bpf_obj_get_info_by_fd(link, &info, &size) < 0)
 		return fail(-errno, "cannot examine %s: %m", path);
 	if (info.type != BPF_LINK_TYPE_NETNS || info.netns.netns_ino != netns)
@@ -1014,7 +1021,7 @@ static int generation_open(const char *state, uint32_t id, bool writable, struct
 		if (g.maps[map] < 0 && errno == EACCES)
 			return say_no_access(path);
 		if (g.maps[map] < 0 && errno != ENOENT)
-			return fail(-errno, "cannot open %s: %m", path);
+			return say_no_pin(path);
 		if (g.maps[map] < 0) {
 			fail(-errno, "cannot open %s: %m: " DAMAGED, path);
 			return -EIO;

@@ -83,7 +83,10 @@ fail_everywhere() {
 			in_place "${RUNNER[@]}" "$PROGRAM" "${arguments[@]}" >/dev/null || fail "$WHEN: failed again"
 			check succeeded
 			;;
-		*) fail "$WHEN: exit code $status:" "$(head -c 1000 "$BATS_TEST_TMPDIR/said")" ;;
+		*)
+			fail "$WHEN: exit code $status:" "$(head -c 1000 "$BATS_TEST_TMPDIR/said")" \
+				"The last of its calls:" "$(tail -n 5 "$BATS_TEST_TMPDIR/trace")"
+			;;
 		esac
 	}
 	prepare >/dev/null
