@@ -35,6 +35,14 @@ struct binding {
 	struct selector selector;
 };
 
+/* That a binding can't be, because of another one. */
+struct refusal {
+	struct binding refused;
+	struct binding other;
+	bool same_owner;      /* one owner asks for both */
+	struct reason reason; /* after "cannot bind …: ", why, and what to do */
+};
+
 #define LONGEST_PREFIX_TEXT (INET6_ADDRSTRLEN + sizeof("/128"))
 #define LONGEST_PORTS_TEXT  sizeof("65535-65535")
 

@@ -39,6 +39,8 @@ struct document {
 	struct binding_file *file;
 	size_t allocated;
 	const char *last_label;
+	const struct binding *sought; /* NULL: none */
+	struct binding_place found;   /* the last entry that gives it */
 
 	/* What is wrong, and where: said when it is known that the part is one. */
 	int error;
@@ -60,20 +62,30 @@ static int fail_at(struct document *document, size_t position, const char *reaso
 	return -EINVAL;
 }
 
-static int say_error_at_place(const struct document *document)
+static struct binding_place place_at(const struct document *document, size_t position)
 {
-	size_t line = 1, line_start = 0, position = document->error_position;
+	struct binding_place place = {.line = 1};
+	size_t line_start = 0;
 
-	if (document->error != -EINVAL)
-		return fail(document->error, "%s: %m: nothing was changed", document->name);
 	for (size_t i = 0; i < position && i < document->length; i++) {
 		if (document->text[i] == '\n') {
-			line++;
+			place.line++;
 			line_start = i + 1;
 		}
 	}
-	return fail(-EINVAL, "%s:%zu:%zu: %s: nothing was changed", document->name, line,
-		position - line_start + 1, document->reason.text);
+	place.column = position - line_start + 1;
+	place.entry = document->entries;
+	return place;
+}
+
+static int say_error_at_place(const struct document *document)
+{
+	struct binding_place place = place_at(document, document->error_position);
+
+	if (document->error != -EINVAL)
+		return fail(document->error, "%s: %m: nothing was changed", document->name);
+	return fail(-EINVAL, "%s:%zu:%zu: %s: nothing was changed", document->name, place.line,
+		place.column, document->reason.text);
 }
 
 static int fail_entry(struct document *document, size_t position, const char *reason)
@@ -286,11 +298,23 @@ static int take_entry(struct document *document, const json_t *entry, struct rea
 	return r;
 }
 
+/* Is what is sought among the bindings from `first` on, which the entry that starts there gave? */
+static void compare_with_sought(struct document *document, size_t first, size_t start)
+{
+	for (size_t i = first; i < document->file->count; i++) {
+		const struct labelled *binding = &document->file->bindings[i];
+
+		if (selector_compare(&binding->selector, &document->sought->selector) == 0 &&
+			strcmp(binding->label, document->sought->label) == 0)
+			document->found = place_at(document, start);
+	}
+}
+
 static int take_next_entry(struct document *document)
 {
 	_cleanup_(json_decrefp_) json_t *entry = NULL;
+	size_t start, first = document->file->count;
 	struct reason reason;
-	size_t start;
 	int r;
 
 	peek(document);
@@ -302,6 +326,8 @@ static int take_next_entry(struct document *document)
 	r = take_entry(document, entry, &reason);
 	if (r == -EINVAL)
 		return fail_entry(document, start, reason.text);
+	if (r == 0 && document->sought)
+		compare_with_sought(document, first, start);
 	return document->error = r;
 }
 
@@ -468,6 +494,19 @@ int binding_file_parse(const char *name, const char *text, size_t length, progre
 		r = middle ? take_two_parts(&document, middle, progress)
 			   : take_rest(&document, SIZE_MAX, progress, &met);
 	return r < 0 ? say_error_at_place(&document) : 0;
+}
+
+struct binding_place binding_file_find(
+	const char *text, size_t length, const struct binding *binding)
+{
+	_cleanup_(binding_file_free) struct binding_file file = {};
+	struct document document = {
+		.text = text, .length = length, .file = &file, .sought = binding};
+	bool met;
+
+	if (take_head(&document) == 0)
+		take_rest(&document, SIZE_MAX, NULL, &met);
+	return document.found;
 }
 
 void binding_file_free(struct binding_file *file)

@@ -26,4 +26,15 @@ struct binding_file {
  */
 int binding_file_parse(const char *name, const char *text, size_t length, progress_report *progress,
 	struct binding_file *ret);
+
+/* Where something stands in the document: the `entry`th entry, all counted from 1. */
+struct binding_place {
+	size_t line, column, entry;
+};
+
+/* The last place that asks for the binding, in a text that could be parsed; zeros: there is none.
+ */
+struct binding_place binding_file_find(
+	const char *text, size_t length, const struct binding *binding);
+
 void binding_file_free(struct binding_file *file);

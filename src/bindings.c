@@ -255,7 +255,7 @@ static int add_step(struct change *change, const struct step *step)
 }
 
 /* Who else has bound this under another label? */
-static int check_others(struct dispatcher *d, const struct bound *wanted)
+static int check_others(struct dispatcher *d, const struct bound *wanted, struct refusal *refusal)
 {
 	_cleanup_(freep) struct bound *claims = NULL;
 	const struct bound *other;
@@ -270,10 +270,11 @@ static int check_others(struct dispatcher *d, const struct bound *wanted)
 	other = bound_find(claims, count, &wanted->key);
 	if (!other || other->destination == wanted->destination)
 		return 0;
-	return say_conflict(d, &(struct conflict){TWO_LABELS, wanted, other}, wanted);
+	return refuse_conflict(d, &(struct conflict){TWO_LABELS, wanted, other}, wanted, refusal);
 }
 
-static int bind_single(struct dispatcher *d, const struct bound *wanted)
+static int bind_single(struct dispatcher *d, const struct bound *wanted, destination_id *ret_last,
+	struct refusal *refusal)
 {
 	_cleanup_(change_free) struct change change = {};
 	struct selector selector = selector_of_key(&wanted->key);
@@ -288,7 +289,9 @@ static int bind_single(struct dispatcher *d, const struct bound *wanted)
 		if (now == (wanted->destination | BY_HAND))
 			return 0;
 		last = now & DESTINATION;
-		r = check_others(d, wanted);
+		if (now & BY_HAND)
+			*ret_last = last;
+		r = check_others(d, wanted, refusal);
 		if (r < 0)
 			return r;
 	}
@@ -328,7 +331,7 @@ static destination_id leads_to(
 }
 
 /* Binds a range, or (with destination NOWHERE) unbinds it, among all others. */
-static int change_range(struct dispatcher *d, const struct bound *wanted)
+static int change_range(struct dispatcher *d, const struct bound *wanted, struct refusal *refusal)
 {
 	_cleanup_(change_free) struct change change = {};
 	_cleanup_(freep) struct bound *claims = NULL, *list = NULL;
@@ -349,11 +352,12 @@ static int change_range(struct dispatcher *d, const struct bound *wanted)
 	if (r < 0)
 		return say_cannot_change(r);
 	if (conflict.kind != NO_CONFLICT)
-		return say_conflict(d, &conflict,
+		return refuse_conflict(d, &conflict,
 			same_selector(&conflict.b->key, &wanted->key) &&
 					conflict.b->key.owner == wanted->key.owner
 				? conflict.b
-				: conflict.a);
+				: conflict.a,
+			refusal);
 	last = leads_to(claims, claim_count, &wanted->key);
 	next = leads_to(list, count, &wanted->key);
 	r = add_step(&change, &step);
@@ -365,22 +369,22 @@ static int change_range(struct dispatcher *d, const struct bound *wanted)
 }
 
 /* Where the range is cut already, and its prefix has no other there, nobody else need be asked. */
-static int bind_range(struct dispatcher *d, const struct bound *wanted)
+static int bind_range(struct dispatcher *d, const struct bound *wanted, destination_id *ret_last,
+	struct refusal *refusal)
 {
 	_cleanup_(change_free) struct change change = {};
 	struct selector selector = selector_of_key(&wanted->key);
 	const struct step step = {wanted->key, NOWHERE, wanted->destination};
-	destination_id last;
 	bool planned = false;
-	int r = claim_find(&d->now, &wanted->key, &last);
+	int r = claim_find(&d->now, &wanted->key, ret_last);
 
 	if (r < 0)
 		return say_cannot_change(r);
-	if (last == wanted->destination)
+	if (*ret_last == wanted->destination)
 		return 0;
 	r = ranges_plan_alone(&d->now, wanted, &change.plan, &planned);
 	if (r == 0 && !planned)
-		return change_range(d, wanted);
+		return change_range(d, wanted, refusal);
 	if (r == 0)
 		r = add_step(&change, &step);
 	if (r == 0)
@@ -388,15 +392,22 @@ static int bind_range(struct dispatcher *d, const struct bound *wanted)
 	return r < 0 ? say_cannot_change(r) : change_make(d, &change);
 }
 
-int bindings_bind(struct dispatcher *d, const struct binding *binding)
+int bindings_bind(struct dispatcher *d, const struct binding *binding, const char **ret_last,
+	struct refusal *refusal)
 {
 	struct bound wanted = {.key = key_of_selector(&binding->selector, ADMINISTRATOR)};
+	destination_id last = NOWHERE;
 	int r = destination_acquire(d, binding->label, prefix_family(&binding->selector.prefix),
 		binding->selector.protocol, &wanted.destination);
 
+	*ret_last = NULL;
 	if (r < 0)
 		return r;
-	return is_range(&wanted.key) ? bind_range(d, &wanted) : bind_single(d, &wanted);
+	r = is_range(&wanted.key) ? bind_range(d, &wanted, &last, refusal)
+				  : bind_single(d, &wanted, &last, refusal);
+	if (last != NOWHERE)
+		*ret_last = d->now.destinations[last].label;
+	return r;
 }
 
 /* What the administrator has bound so leads here; NOWHERE: he hasn't. */
@@ -454,10 +465,18 @@ int bindings_unbind(struct dispatcher *d, const struct binding *binding)
 		return say_cannot_change(r);
 	selector_format(&binding->selector, text);
 	if (last != NOWHERE && strcmp(d->now.destinations[last].label, binding->label) != 0)
-		return fail(-ENOENT, "cannot unbind %s from label \"%s\": it is bound to \"%s\"",
-			text, binding->label, d->now.destinations[last].label);
-	if (last != NOWHERE && is_range(&gone.key))
-		return change_range(d, &gone);
+		return fail(-ENOENT,
+			"cannot unbind %s from label \"%s\": it is bound to \"%s\": "
+			"isomctl unbind %s %s",
+			text, binding->label, d->now.destinations[last].label,
+			d->now.destinations[last].label, text);
+	if (last != NOWHERE && is_range(&gone.key)) {
+		struct refusal refusal;
+
+		r = change_range(d, &gone, &refusal);
+		return r == -EADDRINUSE ? fail(r, "cannot unbind %s: %s", text, refusal.reason.text)
+					: r;
+	}
 	if (d->now.ledger->claim_count) {
 		r = truth_read(d, CLAIMS, &claims, &count);
 		if (r < 0)
@@ -558,8 +577,9 @@ static int want(struct sync *sync, size_t index)
 		if (by_hand != NOWHERE && by_hand != wanted->destination) {
 			struct bound other = {key_of_selector(selector, ADMINISTRATOR), by_hand};
 
-			return say_conflict(
-				sync->d, &(struct conflict){TWO_LABELS, wanted, &other}, wanted);
+			return refuse_conflict(sync->d,
+				&(struct conflict){TWO_LABELS, wanted, &other}, wanted,
+				&unit->refusal);
 		}
 		sync->next_count++;
 	}
@@ -615,9 +635,9 @@ static int sync_settle(struct sync *sync)
 		if (!a && !b)
 			break; /* it was there before: a tool died. It goes when its owners do. */
 		if (b > a)
-			b->result = say_conflict(sync->d, &conflict, conflict.b);
+			b->result = refuse_conflict(sync->d, &conflict, conflict.b, &b->refusal);
 		else
-			a->result = say_conflict(sync->d, &conflict, conflict.a);
+			a->result = refuse_conflict(sync->d, &conflict, conflict.a, &a->refusal);
 	} while (true);
 	return 0;
 }
@@ -793,7 +813,8 @@ static size_t drop_repeated(struct bound *list, size_t count)
 	return kept;
 }
 
-static int check_list(const struct dispatcher *d, const struct bound *list, size_t count)
+static int check_list(
+	const struct dispatcher *d, const struct bound *list, size_t count, struct refusal *refusal)
 {
 	struct conflict conflict = {};
 	int r = bound_find_conflict(list, count, &conflict);
@@ -802,8 +823,8 @@ static int check_list(const struct dispatcher *d, const struct bound *list, size
 		return say_cannot_change(r);
 	if (conflict.kind == NO_CONFLICT)
 		return 0;
-	return say_conflict(
-		d, &conflict, conflict.a->key.owner == ADMINISTRATOR ? conflict.a : conflict.b);
+	return refuse_conflict(d, &conflict,
+		conflict.b->key.owner == ADMINISTRATOR ? conflict.b : conflict.a, refusal);
 }
 
 /* Splits the whole truth into what is replaced and what stays, in place: first what is replaced. */
@@ -850,7 +871,7 @@ static int tell_differences(const struct dispatcher *d, const struct bound *last
 }
 
 int bindings_replace(struct dispatcher *d, const struct labelled *bindings, size_t count,
-	progress_report *progress, struct replacement *ret)
+	progress_report *progress, struct replacement *ret, struct refusal *refusal)
 {
 	_cleanup_(freep) struct bound *truth = NULL, *list = NULL;
 	size_t truth_count, last_count, unit_count;
@@ -874,7 +895,7 @@ int bindings_replace(struct dispatcher *d, const struct labelled *bindings, size
 	memcpy(list + count, truth + last_count, unit_count * sizeof(*list));
 	if (unit_count)
 		qsort(list, count + unit_count, sizeof(*list), bound_compare);
-	r = check_list(d, list, count + unit_count);
+	r = check_list(d, list, count + unit_count, refusal);
 	if (r == 0 && d->writable)
 		r = truth_put(d, list, count + unit_count, NULL, progress);
 	if (r < 0)

@@ -6,7 +6,9 @@
  * A binding may have several owners: the administrator, who is unnamed, and units. It lives until
  * the last one lets go of it. Two owners can't bind the same selector under two labels.
  *
- * All functions return 0 or a negative errno that they have said; on error nothing is changed.
+ * All functions return 0 or a negative errno that they have said; on error nothing is changed. What
+ * can't be bound because of another binding, though, is for the caller to say, who knows where it
+ * was asked for: that is -EADDRINUSE, and a struct refusal that tells why.
  */
 #pragma once
 
@@ -25,8 +27,12 @@ int change_begin(const char *bpffs, enum dispatcher_missing missing, struct disp
 /* Puts this build's program into place, over tables derived anew. */
 int bindings_upgrade(struct dispatcher *dispatcher);
 
-/* Binds for the administrator; a binding of the same selector moves to the new label. */
-int bindings_bind(struct dispatcher *dispatcher, const struct binding *binding);
+/*
+ * Binds for the administrator; a binding of the same selector moves to the new label. *ret_last is
+ * the label under which he had bound it, or NULL; valid as long as the dispatcher.
+ */
+int bindings_bind(struct dispatcher *dispatcher, const struct binding *binding,
+	const char **ret_last, struct refusal *refusal);
 
 /* Unbinds what the administrator bound. -ENOENT if he didn't, or did under another label. */
 int bindings_unbind(struct dispatcher *dispatcher, const struct binding *binding);
@@ -52,20 +58,19 @@ struct replacement {
 
 /*
  * Makes the administrator's bindings these, with one store, and tells what that made different; the
- * caller frees the array, whose labels live as long as the dispatcher. Two labels for one selector
- * are -EINVAL. Of a dispatcher that was opened for reading, nothing is changed: it tells what would
- * be.
+ * caller frees the array, whose labels live as long as the dispatcher. Of a dispatcher that was
+ * opened for reading, nothing is changed: it tells what would be.
  */
 int bindings_replace(struct dispatcher *dispatcher, const struct labelled *bindings, size_t count,
-	progress_report *progress, struct replacement *ret);
+	progress_report *progress, struct replacement *ret, struct refusal *refusal);
 
 /* What a unit is to have bound: all it has. */
 struct unit_bindings {
 	const char *unit;
 	const struct binding *bindings; /* each one once */
 	size_t count;
-	int result; /* 0, or why it could not be done: then it was said, and the unit keeps what it
-		       had */
+	int result; /* 0, or why it could not be done: then the unit keeps what it had */
+	struct refusal refusal; /* where that is -EADDRINUSE; all else was said */
 };
 
 /*

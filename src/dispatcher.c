@@ -491,9 +491,9 @@ static int say_no_pin(const char *path)
 {
 	return errno == EPERM
 		? fail(-errno,
-			"cannot open %s: %m: this kernel's bpf(2) takes root, or CAP_BPF "
-			"(sysctl kernel.unprivileged_bpf_disabled)",
-			path)
+			  "cannot open %s: %m: this kernel's bpf(2) takes root, or CAP_BPF "
+			  "(sysctl kernel.unprivileged_bpf_disabled)",
+			  path)
 		: fail(-errno, "cannot open %s: %m", path);
 }
 

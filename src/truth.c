@@ -185,33 +185,45 @@ int bound_find_conflict(const struct bound *list, size_t count, struct conflict 
 	return r;
 }
 
-int say_conflict(
-	const struct dispatcher *d, const struct conflict *conflict, const struct bound *refused)
+static struct binding binding_of(const struct dispatcher *d, const struct bound *bound)
+{
+	struct binding binding = {.selector = selector_of_key(&bound->key)};
+
+	strcpy(binding.label, d->now.destinations[bound->destination].label);
+	return binding;
+}
+
+int refuse_conflict(const struct dispatcher *d, const struct conflict *conflict,
+	const struct bound *refused, struct refusal *ret)
 {
 	const struct bound *other = refused == conflict->a ? conflict->b : conflict->a;
-	struct selector selector = selector_of_key(&refused->key);
-	struct selector others = selector_of_key(&other->key);
-	char text[LONGEST_SELECTOR_TEXT], others_text[LONGEST_SELECTOR_TEXT];
+	const char *owner = owner_text(d, other->key.owner);
+	char text[LONGEST_SELECTOR_TEXT];
 
-	selector_format(&selector, text);
-	selector_format(&others, others_text);
+	ret->refused = binding_of(d, refused);
+	ret->other = binding_of(d, other);
+	ret->same_owner = other->key.owner == refused->key.owner;
+	selector_format(&ret->other.selector, text);
 	if (conflict->kind == OVERLAP)
-		return fail(-EADDRINUSE,
-			"cannot bind %s under label \"%s\": %s, which %s has bound under label "
-			"\"%s\", overlaps it, and neither holds the other: make one of the two "
-			"ranges end where the other begins, or hold it",
-			text, d->now.destinations[refused->destination].label, others_text,
-			owner_text(d, other->key.owner),
-			d->now.destinations[other->destination].label);
-	if (other->key.owner == refused->key.owner)
-		return fail(-EADDRINUSE,
-			"%s is to be bound twice, under label \"%s\" and under label \"%s\"", text,
-			d->now.destinations[conflict->a->destination].label,
-			d->now.destinations[conflict->b->destination].label);
-	return fail(-EADDRINUSE,
-		"cannot bind %s under label \"%s\": %s has bound it under label \"%s\"", text,
-		d->now.destinations[refused->destination].label, owner_text(d, other->key.owner),
-		d->now.destinations[other->destination].label);
+		give_reason(&ret->reason,
+			"%s, which %s has bound under label \"%s\", overlaps it, and neither holds "
+			"the other: make one of the two ranges end where the other begins, or "
+			"hold it",
+			text, owner, ret->other.label);
+	else if (ret->same_owner)
+		give_reason(&ret->reason,
+			"label \"%s\" is to have it, too: take one of the two out",
+			ret->other.label);
+	else if (other->key.owner == ADMINISTRATOR)
+		give_reason(&ret->reason,
+			"%s has bound it under label \"%s\": use that label, or isomctl unbind %s "
+			"%s",
+			owner, ret->other.label, ret->other.label, text);
+	else
+		give_reason(&ret->reason,
+			"%s has bound it under label \"%s\": use that label, or stop %s", owner,
+			ret->other.label, owner);
+	return -EADDRINUSE;
 }
 
 /*

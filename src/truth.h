@@ -66,9 +66,9 @@ struct conflict {
  */
 int bound_find_conflict(const struct bound *list, size_t count, struct conflict *ret);
 
-/* Says that one of them can't be, because of the other. Returns -EADDRINUSE. */
-int say_conflict(const struct dispatcher *dispatcher, const struct conflict *conflict,
-	const struct bound *refused);
+/* Fills in that one of the two can't be. Returns -EADDRINUSE, for the caller to say the reason. */
+int refuse_conflict(const struct dispatcher *dispatcher, const struct conflict *conflict,
+	const struct bound *refused, struct refusal *ret);
 
 /*
  * Reading and writing.

@@ -23,6 +23,7 @@ struct unit {
 	bool has_siblings; /* ... which other units activate too, so that it is about theirs as well
 			    */
 	struct section section;
+	char **files; /* that it was read from, the paths of its places */
 };
 
 /*
@@ -46,6 +47,9 @@ void name_holder(char holder[HOLDER_SIZE], const char *unit);
 
 /* Are the unit's bindings to be there now: is it active, or somebody else wants them always? */
 bool unit_wants_bindings(const struct unit *unit);
+
+/* Says that one of the unit's bindings can't be, and where it is asked for. Returns -EADDRINUSE. */
+int unit_say_refusal(const struct unit *unit, const struct refusal *refusal);
 
 /* Makes the unit's bindings what its section says. Returns 0 or a negative errno, said. */
 int unit_bind(const struct unit *unit);

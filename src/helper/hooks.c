@@ -10,6 +10,20 @@
 #include "../say.h"
 #include "helper.h"
 
+int unit_say_refusal(const struct unit *unit, const struct refusal *refusal)
+{
+	const struct section *section = &unit->section;
+	const struct selector *selector = &refusal->refused.selector;
+	char text[LONGEST_SELECTOR_TEXT];
+	size_t i = 0;
+
+	while (selector_compare(&section->bindings[i].selector, selector) != 0)
+		i++;
+	return fail(-EADDRINUSE, "%s:%u: cannot bind %s under label \"%s\": %s",
+		section->binding_places[i].path, section->binding_places[i].line,
+		selector_format(selector, text), refusal->refused.label, refusal->reason.text);
+}
+
 int unit_bind(const struct unit *unit)
 {
 	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
@@ -19,7 +33,9 @@ int unit_bind(const struct unit *unit)
 		.bindings = unit->section.bindings,
 		.count = unit->section.binding_count};
 
-	return r < 0 ? r : bindings_sync(d, &wanted, 1);
+	if (r == 0)
+		r = bindings_sync(d, &wanted, 1);
+	return r == -EADDRINUSE ? unit_say_refusal(unit, &wanted.refusal) : r;
 }
 
 void name_holder(char holder[HOLDER_SIZE], const char *unit)

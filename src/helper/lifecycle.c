@@ -199,9 +199,16 @@ static int bind_units(struct candidates *candidates, struct sd_bus *manager)
 			.count = stays ? section->binding_count : 0};
 	}
 	r = bindings_sync(d, wanted, count);
-	for (size_t i = 0, j = 0; i < candidates->count; i++)
-		if (candidates->list[i].is_restored)
-			candidates->list[i].result = wanted[j++].result;
+	for (size_t i = 0, j = 0; i < candidates->count; i++) {
+		struct candidate *candidate = &candidates->list[i];
+
+		if (!candidate->is_restored)
+			continue;
+		candidate->result = wanted[j].result;
+		if (candidate->result == -EADDRINUSE)
+			unit_say_refusal(&candidate->unit, &wanted[j].refusal);
+		j++;
+	}
 	for (size_t i = 0; i < count; i++)
 		if (wanted[i].result < 0)
 			return 0; /* it is said, and the others have what they are to have */

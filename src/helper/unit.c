@@ -38,18 +38,27 @@ static int list_files(struct sd_bus *manager, const char *object, char ***ret)
 	return 0;
 }
 
-static int read_section(struct sd_bus *manager, const char *object, const struct unit_name *name,
-	struct section *ret)
+static void forget_section(struct unit *unit)
 {
-	_cleanup_(strings_free) char **files = NULL;
-	size_t count = 0;
-	int r = list_files(manager, object, &files);
+	section_free(&unit->section);
+	strings_free(&unit->files);
+	unit->files = NULL;
+	unit->section.required = true; /* until one is read that says otherwise */
+}
 
+/* Gives the unit the section of the unit with that name and object, which may be another one. */
+static int read_section(struct unit *unit, const char *object, const struct unit_name *name)
+{
+	size_t count = 0;
+	int r;
+
+	forget_section(unit);
+	r = list_files(unit->manager, object, &unit->files);
 	if (r < 0)
 		return r;
-	while (files[count])
+	while (unit->files[count])
 		count++;
-	return section_read(name, (const char *const *)files, count, ret);
+	return section_read(name, (const char *const *)unit->files, count, &unit->section);
 }
 
 static bool accepts(struct sd_bus *manager, const char *socket_object)
@@ -73,8 +82,7 @@ static int read_section_of_template(struct unit *socket)
 	if (r < 0)
 		return r;
 	socket->inherits = true;
-	section_free(&socket->section);
-	return read_section(socket->manager, object, &socket->name, &socket->section);
+	return read_section(socket, object, &socket->name);
 }
 
 static int read_section_of_service(struct unit *socket, const char *service)
@@ -94,8 +102,7 @@ static int read_section_of_service(struct unit *socket, const char *service)
 	if (r < 0 || !triggered_by)
 		return r;
 	socket->has_siblings = triggered_by[0] && triggered_by[1];
-	section_free(&socket->section);
-	return read_section(socket->manager, object, &name, &socket->section);
+	return read_section(socket, object, &name);
 }
 
 /* Its own service is one of those that a socket unit triggers; others name it in Sockets=. */
@@ -169,7 +176,7 @@ int unit_open(struct sd_bus *manager, const char *name, struct unit *ret)
 	if (r == 0 && !unit->is_socket)
 		r = note_accepted_connection(unit);
 	if (r == 0 && !unit->serves_one_connection)
-		r = read_section(manager, unit->object, &unit->name, &unit->section);
+		r = read_section(unit, unit->object, &unit->name);
 	if (r == 0 && unit->is_socket && !unit->section.present)
 		r = read_inherited_section(unit);
 	return r;
@@ -177,6 +184,6 @@ int unit_open(struct sd_bus *manager, const char *name, struct unit *ret)
 
 void unit_close(struct unit *unit)
 {
-	section_free(&unit->section);
+	forget_section(unit);
 	free(unit->object);
 }

@@ -40,17 +40,35 @@ static void print_done(const char *done, const struct binding *binding, const ch
 		printable(binding->label, label, sizeof(label)));
 }
 
+static void print_moved(const struct binding *binding, const char *last)
+{
+	char label[4 * NAME_SIZE];
+	char from[sizeof("from  to") + sizeof(label)];
+
+	snprintf(from, sizeof(from), "from %s to", printable(last, label, sizeof(label)));
+	print_done("moved", binding, from);
+}
+
 static int run_bind(const struct options *options, int argc, char **argv)
 {
 	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
+	const char *last = NULL;
 	struct binding binding;
+	struct refusal refusal;
+	char text[LONGEST_SELECTOR_TEXT];
 	int r = take_binding(&bind_command, argc, argv, &binding);
 
 	if (r == 0)
 		r = change_begin(options->bpffs, MISSING_IS_ERROR, &d);
 	if (r == 0)
-		r = bindings_bind(d, &binding);
-	if (r == 0)
+		r = bindings_bind(d, &binding, &last, &refusal);
+	if (r == -EADDRINUSE)
+		return fail(r, "cannot bind %s under label \"%s\": %s",
+			selector_format(&binding.selector, text), binding.label,
+			refusal.reason.text);
+	if (r == 0 && last && strcmp(last, binding.label) != 0)
+		print_moved(&binding, last);
+	else if (r == 0)
 		print_done("bound", &binding, "to");
 	return r;
 }

@@ -54,21 +54,53 @@ static int read_all(int fd, char **ret_text, size_t *ret_length)
 	return 0;
 }
 
-static int read_file(const char *name, struct binding_file *ret)
+/* What was read, and what it says. */
+struct input {
+	const char *name;
+	char *text;
+	size_t length;
+	struct binding_file file;
+};
+
+static int read_file(const char *name, struct input *ret)
 {
-	_cleanup_(freep) char *text = NULL;
-	size_t length = 0;
 	int r, fd = open_file(name);
 
 	if (fd < 0)
 		return fd;
-	r = read_all(fd, &text, &length);
+	ret->name = name;
+	r = read_all(fd, &ret->text, &ret->length);
 	if (fd != STDIN_FILENO)
 		close(fd);
 	if (r < 0)
 		return fail(r, "cannot read %s: %m: nothing was changed", name);
 	progress_step("reading", 0.0, 0.7);
-	return binding_file_parse(name, text, length, progress_show, ret);
+	return binding_file_parse(name, ret->text, ret->length, progress_show, &ret->file);
+}
+
+static void input_free(struct input *input)
+{
+	binding_file_free(&input->file);
+	free(input->text);
+}
+
+/* Says that two bindings can't both be, one of which the file asks for, or both. */
+static int say_refusal(const struct input *input, const struct refusal *refusal)
+{
+	struct binding_place place, other = {};
+	char text[LONGEST_SELECTOR_TEXT], other_text[64] = "";
+
+	place = binding_file_find(input->text, input->length, &refusal->refused);
+	if (refusal->same_owner)
+		other = binding_file_find(input->text, input->length, &refusal->other);
+	if (other.line)
+		snprintf(other_text, sizeof(other_text), " (the other is at line %zu)", other.line);
+	return fail(-EADDRINUSE,
+		"%s:%zu:%zu: binding %zu: cannot bind %s under label \"%s\": %s%s: nothing was "
+		"changed",
+		input->name, place.line, place.column, place.entry,
+		selector_format(&refusal->refused.selector, text), refusal->refused.label,
+		refusal->reason.text, other_text);
 }
 
 /*
@@ -177,22 +209,26 @@ static int run_load_bindings(const struct options *options, int argc, char **arg
 {
 	_cleanup_(replacement_free) struct replacement replacement = {};
 	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
-	_cleanup_(binding_file_free) struct binding_file file = {};
+	_cleanup_(input_free) struct input input = {};
+	struct refusal refusal;
 	bool dry_run;
 	int r = take_options(argc, &argv, &dry_run);
 
 	if (r != 0)
 		return r;
 	progress_begin();
-	r = read_file(argv[0], &file);
+	r = read_file(argv[0], &input);
 	if (r == 0)
 		r = dry_run ? dispatcher_open(options->bpffs, false, MISSING_IS_ERROR, &d)
 			    : change_begin(options->bpffs, MISSING_IS_ERROR, &d);
 	if (r == 0) {
 		progress_step("loading", 0.7, 1.0);
-		r = bindings_replace(d, file.bindings, file.count, progress_show, &replacement);
+		r = bindings_replace(d, input.file.bindings, input.file.count, progress_show,
+			&replacement, &refusal);
 	}
 	progress_end();
+	if (r == -EADDRINUSE)
+		say_refusal(&input, &refusal);
 	if (r < 0)
 		return r;
 	dispatcher_unlock(d); /* whoever reads this may be slow */

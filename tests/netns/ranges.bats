@@ -95,21 +95,23 @@ expect_ports() {
 	isomctl bind two tcp 127.0.0.0/24 100-110
 	isomctl bind two udp 127.0.0.0/24 150-250
 	isomctl bind two tcp 127.0.0.0/25 150-250
-	refuses 1 "overlaps it" isomctl load-bindings - <<-'END'
+	refuses 1 "-:2:" isomctl load-bindings - <<-'END'
 		{"bindings": [{"label": "one", "prefix": "127.0.0.0/8", "port": "10-20"},
-			{"label": "one", "prefix": "127.0.0.0/8", "port": "15-25"}]}
+			{"label": "one", "prefix": "127.0.0.0/8", "port": "15-25", "protocol": "tcp"}]}
 	END
+	[[ $REFUSAL == *"binding 2: cannot bind tcp 127.0.0.0/8 15-25 "*"10-20"*"overlaps it"*"(the other is at line 1)"* ]] || fail "$REFUSAL"
 }
 
 @test "a range moves to another label, in all of its ports at once" {
 	isomctl bind one tcp 127.0.0.0/24 100-199
 	isomctl bind one tcp 127.0.0.0/25 150-160
-	isomctl bind two tcp 127.0.0.0/24 100-199
+	[[ $(isomctl bind two tcp 127.0.0.0/24 100-199) == "moved tcp 127.0.0.0/24 100-199 from one to two" ]]
+	[[ $(isomctl bind two tcp 127.0.0.0/24 100-199) == "bound tcp 127.0.0.0/24 100-199 to two" ]]
 	expect_ports two 100 149 161 199
 	expect_ports one 150 160
 	isomctl unbind one tcp 127.0.0.0/25 150-160
 	expect_ports two 150 160
-	refuses 1 'it is bound to "two"' isomctl unbind one tcp 127.0.0.0/24 100-199
+	refuses 1 'it is bound to "two": isomctl unbind two tcp 127.0.0.0/24 100-199' isomctl unbind one tcp 127.0.0.0/24 100-199
 	refuses 1 "it isn't bound" isomctl unbind two tcp 127.0.0.0/24 100-198
 }
 

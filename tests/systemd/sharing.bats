@@ -122,7 +122,7 @@ assert_unbound() { [[ $(isomctl --json bindings --ip "$1" --port "$2") != *prefi
 	systemctl start ranged-outer ranged-inner
 	assert_answer ranged-outer tcp 127.5.9.1 100
 	assert_answer ranged-inner tcp 127.5.9.1 155
-	assert_start_fails ranged-cut "tcp 127.5.9.0/24 150-159, which ranged-inner.service has bound"
+	assert_start_fails ranged-cut "ranged-cut.service:5: cannot bind tcp 127.5.9.0/24 155-165 under label \"ranged-cut\": tcp 127.5.9.0/24 150-159, which ranged-inner.service has bound"
 	systemctl stop ranged-inner
 	assert_answer ranged-outer tcp 127.5.9.1 155
 	systemctl stop ranged-outer
@@ -135,7 +135,9 @@ assert_unbound() { [[ $(isomctl --json bindings --ip "$1" --port "$2") != *prefi
 	isomctl bind other tcp 127.5.11.0/24 80
 	! said=$(isomctl load-bindings - 2>&1 <<<'{"bindings": [{"label": "other", "protocol": "tcp", "prefix": "127.5.10.0/24", "port": 80}]}') ||
 		fail "it took a unit's binding"
-	[[ $said == *'kept.service has bound it under label "kept"'* ]] || fail "$said"
+	[[ $said == *'-:1:'*'kept.service has bound it under label "kept": use that label, or stop kept.service'* ]] || fail "$said"
+	! said=$(isomctl bind other tcp 127.5.10.0/24 80 2>&1) || fail "it took a unit's binding"
+	[[ $said == *'cannot bind tcp 127.5.10.0/24 80 under label "other": kept.service has bound it'*'or stop kept.service' ]] || fail "$said"
 	[[ $(isomctl bindings --label other) == *127.5.11.0/24* ]]
 	isomctl load-bindings - <<<'{"bindings": []}'
 	[[ $(isomctl bindings --label other) != *127.5.11.0/24* ]]
