@@ -144,9 +144,27 @@ int destination_look(const struct dispatcher *d, destination_id id, struct desti
  * Registering.
  */
 
-static int check_ambiguity(const struct registration *registrations, size_t count)
+static int say_ambiguous(
+	const char *unit, const struct registration *a, const struct registration *b)
 {
-	char one[LONGEST_SOCKET_TEXT], other[LONGEST_SOCKET_TEXT];
+	char one[LONGEST_SOCKET_TEXT], other[LONGEST_SOCKET_TEXT], address[INET6_ADDRSTRLEN];
+
+	socket_format(a->socket, one);
+	socket_format(b->socket, other);
+	if (!unit[0])
+		return fail(-ENOTUNIQ,
+			"cannot register both %s and %s under label \"%s\": take one of them with "
+			"isomctl register-pid",
+			one, other, a->label);
+	return fail(-ENOTUNIQ,
+		"cannot register the sockets of %s: %s and %s would both be for label \"%s\": name "
+		"the one in the section, like Socket=%s %s %u",
+		unit, one, other, a->label, protocol_name(a->socket->protocol),
+		address_format(&a->socket->address, address), a->socket->port);
+}
+
+static int check_ambiguity(const char *unit, const struct registration *registrations, size_t count)
+{
 
 	for (size_t i = 0; i < count; i++) {
 		for (size_t j = 0; j < i; j++) {
@@ -154,12 +172,7 @@ static int check_ambiguity(const struct registration *registrations, size_t coun
 
 			if (strcmp(a->label, b->label) == 0 &&
 				socket_competes(a->socket, b->socket))
-				return fail(-ENOTUNIQ,
-					"two %s sockets for label \"%s\": %s and %s: name the one to "
-					"take (Socket=, or isomctl register-pid)",
-					protocol_name(a->socket->protocol), a->label,
-					socket_format(a->socket, one),
-					socket_format(b->socket, other));
+				return say_ambiguous(unit, a, b);
 		}
 	}
 	return 0;
@@ -290,7 +303,7 @@ int destinations_register(struct dispatcher *d, const char *unit,
 
 	if (!ids)
 		return fail(-ENOMEM, "cannot register sockets: %m");
-	r = check_ambiguity(registrations, count);
+	r = check_ambiguity(unit, registrations, count);
 	if (r == 0)
 		r = acquire_all(d, registrations, count, ids);
 	for (size_t i = 0; i < count && r == 0; i++)

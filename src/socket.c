@@ -46,6 +46,42 @@ const char *socket_format(const struct socket *socket, char text[LONGEST_SOCKET_
 	return text;
 }
 
+#define MOST_DESCRIBED 8
+
+/* "2 TCP sockets that don't listen", with what goes in front of it. */
+static void describe_others(FILE *text, size_t count, const char *one, const char *many, bool first)
+{
+	if (count)
+		fprintf(text, "%s%zu %s", first ? "" : ", ", count, count == 1 ? one : many);
+}
+
+char *socket_list_describe(const struct socket_list *list)
+{
+	size_t size, described = 0;
+	char *words = NULL;
+	FILE *text = open_memstream(&words, &size);
+
+	if (!text)
+		return NULL;
+	for (; described < list->count && described < MOST_DESCRIBED; described++) {
+		char socket[LONGEST_SOCKET_TEXT];
+
+		fprintf(text, "%s%s", described ? ", " : "",
+			socket_format(&list->sockets[described], socket));
+	}
+	describe_others(text, list->count - described, "other", "others", false);
+	describe_others(text, list->idle, "TCP socket that doesn't listen",
+		"TCP sockets that don't listen", ftell(text) == 0);
+	describe_others(text, list->connected, "connected UDP socket", "connected UDP sockets",
+		ftell(text) == 0);
+	describe_others(text, list->elsewhere, "socket of another network namespace",
+		"sockets of another network namespace", ftell(text) == 0);
+	if (ftell(text) == 0)
+		fputs("none", text);
+	fclose(text);
+	return words;
+}
+
 /*
  * The network namespace of a socket, by ioctl_ns(2)'s sibling SIOCGSKNS: SO_NETNS_COOKIE came
  * with 5.14 only.
@@ -233,8 +269,9 @@ static int add_borrowed(struct socket_list *list, int pidfd, pid_t pid, int numb
 	if (fd < 0)
 		return errno == EBADF ? 0 : -errno; /* closed meanwhile */
 	r = socket_examine(fd, &socket);
-	if (r == -EXDEV)
-		list->elsewhere++;
+	list->idle += r == -ENOTCONN;
+	list->connected += r == -EISCONN;
+	list->elsewhere += r == -EXDEV;
 	if (r < 0)
 		return is_unfit(r) ? 0 : r;
 	socket.pid = pid;
@@ -338,10 +375,14 @@ static int listen_fds(void)
 
 int socket_list_add_passed(struct socket_list *list, enum unfit unfit, int *ret_passed)
 {
-	int count = listen_fds();
+	const char *fds = secure_getenv("LISTEN_FDS"), *pid = secure_getenv("LISTEN_PID");
+	int count = listen_fds(); /* which takes them out of the environment */
 
 	if (count < 0)
-		return fail(count, "cannot take the sockets that systemd passes: %m");
+		return fail(count,
+			"cannot take the sockets that systemd passes: LISTEN_FDS=%s or "
+			"LISTEN_PID=%s is no such number: %m",
+			fds, pid ?: "");
 	for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + count; fd++) {
 		struct socket socket;
 		int r = socket_examine(fd, &socket);

@@ -30,7 +30,10 @@ struct socket {
 struct socket_list {
 	struct socket *sockets;
 	size_t count;
-	size_t elsewhere; /* sockets left out because they are in another network namespace */
+	/* Sockets of processes that were left out: */
+	size_t idle;      /* TCP that doesn't listen */
+	size_t connected; /* UDP */
+	size_t elsewhere; /* in another network namespace */
 };
 
 void socket_list_free(struct socket_list *list);
@@ -38,6 +41,12 @@ void socket_list_free(struct socket_list *list);
 #define LONGEST_SOCKET_TEXT 160
 /* "tcp 127.0.0.1 8080 (fd 3 of process 42)" */
 const char *socket_format(const struct socket *socket, char text[LONGEST_SOCKET_TEXT]);
+
+/*
+ * What there is, in words that continue "it has ": "tcp 127.0.0.1 80 (…), tcp ::1 80 (…) and 1
+ * connected UDP socket". The caller frees them. NULL: there is no memory.
+ */
+char *socket_list_describe(const struct socket_list *list);
 
 /*
  * Describes a socket. Takes the descriptor, also on error. Returns 0; -ENOTSOCK for what is no

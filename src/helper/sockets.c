@@ -104,6 +104,9 @@ static void choose(struct choice *choice, const struct socket *socket, const cha
 static void choose_named(
 	const struct section *section, const struct socket_list *found, struct choice *choice)
 {
+	char lines[400] = "";
+	size_t length = 0;
+
 	for (size_t i = 0; i < section->socket_count; i++) {
 		const struct section_socket *named = &section->sockets[i];
 		size_t j = 0;
@@ -114,9 +117,12 @@ static void choose_named(
 			j++;
 		if (j < found->count)
 			choose(choice, &found->sockets[j], named->label);
-		else
-			give_reason(&choice->missing, "%s: no such socket was found", named->where);
+		else if (length < sizeof(lines))
+			length += (size_t)snprintf(lines + length, sizeof(lines) - length, "%s%s",
+				length ? ", " : "", named->where);
 	}
+	if (length)
+		give_reason(&choice->missing, "%s: no such socket was found", lines);
 }
 
 /* Is there another socket that could as well be meant? */
@@ -170,15 +176,34 @@ static int choose_sockets(
 	return 0;
 }
 
-static int say_missing(
-	const struct unit *unit, const struct socket_list *found, const struct choice *choice)
+#define LONGEST_ADVICE 192
+
+static void advise(
+	const struct socket_list *found, unsigned long long waited_usec, char text[LONGEST_ADVICE])
 {
-	return fail(-ENOENT, "cannot register the sockets of %s: %s%s", unit->name.full,
-		choice->missing.text,
-		found->elsewhere ? ": its sockets are in another network namespace "
-				   "(PrivateNetwork=, NetworkNamespacePath=), and sections work in "
-				   "that of PID 1"
-				 : "");
+	char waited[64] = "";
+
+	if (waited_usec && waited_usec != FOREVER)
+		snprintf(waited, sizeof(waited), " within SocketTimeoutSec= (%g s)",
+			(double)waited_usec / 1000000);
+	if (found->elsewhere)
+		snprintf(text, LONGEST_ADVICE,
+			"its sockets are in another network namespace (PrivateNetwork=, "
+			"NetworkNamespacePath=), and sections work in that of PID 1");
+	else
+		snprintf(text, LONGEST_ADVICE, "have it listen%s, or change the section", waited);
+}
+
+static int say_missing(const struct unit *unit, const struct socket_list *found,
+	const struct choice *choice, unsigned long long waited_usec)
+{
+	bool has_others = found->count || found->idle || found->connected;
+	_cleanup_(freep) char *others = has_others ? socket_list_describe(found) : NULL;
+	char advice[LONGEST_ADVICE];
+
+	advise(found, waited_usec, advice);
+	return fail(-ENOENT, "cannot register the sockets of %s: %s%s%s: %s", unit->name.full,
+		choice->missing.text, others ? ", but it has " : "", others ?: "", advice);
 }
 
 /*
@@ -291,7 +316,7 @@ static int register_held_of(const struct unit *unit, enum occasion occasion,
 	if (found.count == 0 || (unit->has_siblings && choice.count))
 		choice.missing = (struct reason){};
 	if (choice.missing.text[0])
-		return say_missing(unit, &found, &choice);
+		return say_missing(unit, &found, &choice, 0);
 	return found.count ? register_chosen(unit->name.full, &choice, occasion, change) : 0;
 }
 
@@ -408,7 +433,8 @@ static void pause_msec(long milliseconds)
 
 /* One look; *ret_complete tells whether another one later could find more that is wanted. */
 static int register_if_complete(const struct unit *unit, enum occasion occasion,
-	struct dispatcher **change, bool last_look, bool *ret_complete)
+	struct dispatcher **change, unsigned long long patient_usec, bool last_look,
+	bool *ret_complete)
 {
 	_cleanup_(socket_list_free) struct socket_list found = {};
 	_cleanup_(choice_free) struct choice choice = {};
@@ -428,7 +454,7 @@ static int register_if_complete(const struct unit *unit, enum occasion occasion,
 		return 0;
 	*ret_complete = true;
 	if (choice.missing.text[0])
-		return say_missing(unit, &found, &choice);
+		return say_missing(unit, &found, &choice, patient_usec);
 	return register_chosen(unit->name.full, &choice, occasion, change);
 }
 
@@ -442,7 +468,8 @@ static int register_from_processes(const struct unit *unit, enum occasion occasi
 	while (!complete && r == 0) {
 		bool last_look = now_usec() - begin >= patient_usec;
 
-		r = register_if_complete(unit, occasion, change, last_look, &complete);
+		r = register_if_complete(
+			unit, occasion, change, patient_usec, last_look, &complete);
 		if (!complete && r == 0) {
 			change_end(change);
 			pause_msec(POLL_INTERVAL_MSEC);

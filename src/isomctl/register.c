@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../bindings.h"
 #include "../cleanup.h"
@@ -40,11 +41,26 @@ static int register_sockets(
  * register
  */
 
+static int say_none_passed(const char *fds, const char *pid)
+{
+	char reason[64] = "LISTEN_FDS is not set";
+
+	if (fds)
+		snprintf(reason, sizeof(reason), "LISTEN_PID is %.20s, and this is process %d",
+			pid ?: "not set", getpid());
+	return fail(-ENOENT,
+		"no sockets were passed (%s): run it from a socket unit with "
+		"PassFileDescriptorsToExec=yes, or as 'isomctl register --help' shows",
+		reason);
+}
+
 static int run_register(const struct options *options, int argc, char **argv)
 {
 	_cleanup_(socket_list_free) struct socket_list sockets = {};
 	char label[NAME_SIZE];
 	struct reason reason;
+	/* sd_listen_fds(3) takes them out of the environment. */
+	const char *fds = secure_getenv("LISTEN_FDS"), *pid = secure_getenv("LISTEN_PID");
 	int passed;
 	int r = take_arguments(&register_command, argc, &argv, 1, 1);
 
@@ -56,10 +72,7 @@ static int run_register(const struct options *options, int argc, char **argv)
 	if (r < 0)
 		return r;
 	if (passed == 0)
-		return fail(-ENOENT,
-			"no sockets were passed (LISTEN_FDS is not set for this process): run it "
-			"from a socket unit with PassFileDescriptorsToExec=yes, or as "
-			"'isomctl register --help' shows");
+		return say_none_passed(fds, pid);
 	return register_sockets(options, label, &sockets);
 }
 
@@ -112,21 +125,16 @@ static void keep_listening_at(
 	list->count = kept;
 }
 
-#define MOST_LISTED 16 /* of the sockets that a process has instead */
-
 static int say_not_found(pid_t pid, const char *protocol, const char *address, const char *port)
 {
 	_cleanup_(socket_list_free) struct socket_list sockets = {};
-	char text[LONGEST_SOCKET_TEXT];
+	_cleanup_(freep) char *others = NULL;
 
-	fail(-ENOENT, "process %d has no %s socket at %s port %s that could be registered", pid,
-		protocol, address, port);
 	socket_list_add_process(&sockets, pid);
-	for (size_t i = 0; i < sockets.count && i < MOST_LISTED; i++)
-		notice("it has: %s", socket_format(&sockets.sockets[i], text));
-	if (sockets.count > MOST_LISTED)
-		notice("… and %zu more", sockets.count - MOST_LISTED);
-	return -ENOENT;
+	others = socket_list_describe(&sockets);
+	return fail(-ENOENT,
+		"process %d has no %s socket at %s port %s that could be registered: it has %s",
+		pid, protocol, address, port, others ?: "others");
 }
 
 /* To borrow them, and to see which network namespace they are of. */
@@ -139,9 +147,16 @@ static int say_process_error(int error, pid_t pid)
 
 	if (error == -ESRCH)
 		return fail(error, "there is no process %d", pid);
+	if (error == -EPERM && missing)
+		return fail(error,
+			"cannot borrow sockets of process %d: %m: it takes root, and this process "
+			"lacks %s",
+			pid, missing);
 	if (error == -EPERM)
-		return fail(error, "cannot borrow sockets of process %d: %m: it takes root%s%s",
-			pid, missing ? ", and this process lacks " : "", missing ?: "");
+		return fail(error,
+			"cannot borrow sockets of process %d: %m: it has privileges that this one "
+			"lacks, or a security module denies it (ptrace(2))",
+			pid);
 	return fail(error, "cannot borrow sockets of process %d: %m", pid);
 }
 

@@ -175,12 +175,22 @@ setup() {
 	refuses 1 "there is no process $SERVER_PID" isomctl register-pid "$SERVER_PID" foo tcp 127.0.0.1 8080
 }
 
+@test "of sockets that can't be dispatched to, the error tells how many and why" {
+	local other
+	start_and_read other setpriv --pdeathsig KILL nsenter --target "$NETNS_PID" --net "$BATS_TEST_DIRNAME/pass-sockets" idle-tcp:127.0.0.1:8081 \
+		idle-tcp:127.0.0.1:8082 connected-udp:127.0.0.1:53 -- sh -c 'echo $$; exec sleep infinity'
+	SERVERS+=("$other")
+	refuses 1 "that could be registered: it has 2 TCP sockets that don't listen, 1 connected UDP socket" \
+		isomctl register-pid "$other" foo udp 127.0.0.1 53
+}
+
 @test "sockets of another network namespace are refused" {
 	local other
 	start_and_read other setpriv --pdeathsig KILL unshare --net sh -ec \
 		"ip link set lo up; exec '$BUILD/tests/echo-server' tcp:127.0.0.1:8080"
 	SERVERS+=("$other")
-	refuses 1 "that could be registered" isomctl register-pid "$other" foo tcp 127.0.0.1 8080
+	refuses 1 "that could be registered: it has 1 socket of another network namespace" \
+		isomctl register-pid "$other" foo tcp 127.0.0.1 8080
 
 	refuses 1 "is a socket of another network namespace" unshare --net sh -ec \
 		"ip link set lo up; exec '$BATS_TEST_DIRNAME/pass-sockets' tcp:127.0.0.1:8080 -- \
@@ -205,7 +215,11 @@ pass_sockets() { in_ns "$BATS_TEST_DIRNAME/pass-sockets" "$@"; }
 }
 
 @test "register refuses what can't be dispatched to" {
-	refuses 1 "no sockets were passed" isomctl register foo
+	refuses 1 "no sockets were passed (LISTEN_FDS is not set)" isomctl register foo
+	refuses 1 "no sockets were passed (LISTEN_PID is 1, and this is process" \
+		in_ns env LISTEN_PID=1 LISTEN_FDS=1 "$BUILD/isomctl" register foo
+	# shellcheck disable=SC2016 # for the inner shell
+	refuses 1 "LISTEN_FDS=x or LISTEN_PID=" in_ns bash -c 'LISTEN_PID=$$ LISTEN_FDS=x exec "$BUILD/isomctl" register foo'
 	refuses 1 "fd 4: it is a connected UDP socket" \
 		pass_sockets tcp:127.0.0.1:8080 connected-udp:127.0.0.1:53 -- "$BUILD/isomctl" register foo
 	refuses 1 "fd 4: it is a socket that doesn't listen" \
@@ -215,10 +229,10 @@ pass_sockets() { in_ns "$BATS_TEST_DIRNAME/pass-sockets" "$@"; }
 }
 
 @test "two sockets for one destination: the error names both" {
-	refuses 1 "two tcp sockets" \
+	refuses 1 "cannot register both tcp 127.0.0.1 8080 (fd 3) and tcp 127.0.0.1 8081 (fd 4)" \
 		pass_sockets tcp:127.0.0.1:8080 tcp:127.0.0.1:8081 -- "$BUILD/isomctl" register foo
 	[[ $REFUSAL == *"tcp 127.0.0.1 8080"*"tcp 127.0.0.1 8081"* ]]
 	# The dual-stack one takes IPv4, too.
-	refuses 1 "two udp sockets" \
+	refuses 1 "cannot register both udp 127.0.0.1 8080 (fd 3) and udp :: 8081 (fd 4)" \
 		pass_sockets udp:127.0.0.1:8080 "udp:[::]:8081" -- "$BUILD/isomctl" register foo
 }

@@ -95,7 +95,8 @@ service() {
 		"ExecStart=$server --notify tcp:127.0.0.1:8010 tcp:127.0.0.1:8011" <<-END
 		Bind=tcp 127.0.10.0/24 80
 	END
-	assert_start_fails ambiguous '127.0.0.1 8010' '127.0.0.1 8011' Socket=
+	assert_start_fails ambiguous 'cannot register the sockets of ambiguous.service' '127.0.0.1 8011' \
+		'name the one in the section, like Socket=tcp 127.0.0.1 8010'
 	assert_refused tcp 127.0.10.1 80
 }
 
@@ -114,17 +115,28 @@ service() {
 		SocketTimeoutSec=200ms
 	END
 	local since=$SECONDS
-	assert_start_fails deaf 'cannot register the sockets of deaf.service'
+	assert_start_fails deaf 'cannot register the sockets of deaf.service: it has no listening TCP' \
+		'have it listen within SocketTimeoutSec= (0.2 s)'
 	((SECONDS - since < 4)) # that long it waits by default
 	assert_refused tcp 127.0.13.1 80
 }
 
-@test "a Socket= that isn't there fails the start with its line" {
+@test "Socket= lines of what isn't there fail the start, with all of them and what there is" {
 	service elsewhere Type=notify "ExecStart=$server --notify tcp:127.0.0.1:8014" <<-END
 		Bind=tcp 127.0.14.0/24 80
 		Socket=tcp 127.0.0.1 9999
+		Socket=tcp 127.0.0.1 8014
+		Socket=udp 127.0.0.1 9998
 	END
-	assert_start_fails elsewhere /etc/systemd/system/elsewhere.service:6 'Socket=tcp 127.0.0.1 9999'
+	assert_start_fails elsewhere \
+		'/etc/systemd/system/elsewhere.service:6: Socket=tcp 127.0.0.1 9999, /etc/systemd/system/elsewhere.service:8: Socket=udp' \
+		'no such socket was found, but it has tcp 127.0.0.1 8014 (fd'
+}
+
+@test "a protocol that is bound and not listened for fails the start, with what there is" {
+	service half Type=notify "ExecStart=$server --notify udp:127.0.0.1:8013" <<<'Bind=tcp 127.0.13.0/24 80'
+	assert_start_fails half 'cannot register the sockets of half.service: ipv4 tcp is bound to label "half"' \
+		'but it has udp 127.0.0.1 8013 (fd' 'or change the section'
 }
 
 @test "a service that dies before it listens fails at once, not when the time is up" {
