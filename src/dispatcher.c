@@ -609,9 +609,9 @@ static bool is_bpffs(const char *path)
 static int say_no_access(const char *path)
 {
 	fail(-EACCES,
-		"cannot look into %s: %m: it takes root; status and bindings are also for the "
-		"group \"" READERS "\", if there was one when the dispatcher was loaded, and if it "
-		"may search the BPF file system (chmod o+x)",
+		"cannot look into %s: %m: it takes root; to read (status, bindings, explain), the "
+		"group \"" READERS "\" is enough, if there was one when the dispatcher was loaded, "
+		"and if it may search the BPF file system (chmod o+x)",
 		path);
 	return -EPERM;
 }
@@ -693,12 +693,13 @@ static int find_bpffs(const char *bpffs, bool may_mount, const char **ret)
 	return r == 0 ? check_bpffs(path) : r;
 }
 
-/* -ENOENT, unsaid, where its parent isn't there. */
+/* Unsaid are -ENOENT, where its parent isn't there, and -EACCES. */
 static int make_directory(const char *path, mode_t mode)
 {
 	if (mkdir(path, mode) == 0 || errno == EEXIST)
 		return 0;
-	return errno == ENOENT ? -ENOENT : fail(-errno, "cannot make %s: %m", path);
+	return errno == ENOENT || errno == EACCES ? -errno
+						  : fail(-errno, "cannot make %s: %m", path);
 }
 
 /* Sees to it that a directory is there, where it is to be made, and that it is ours. */
@@ -824,11 +825,33 @@ static void remove_dead_neighbours(const char *state)
  * A dispatcher as the tools see it.
  */
 
-/* Is a dispatcher attached here whose state is elsewhere? Two of them would both have their say. */
-static int check_no_other(int netns_fd, const char *state)
+/* Has somebody else loaded one, since we saw that there was none? */
+static bool is_there_by_now(const char *state)
+{
+	_cleanup_(freep) char *link = state ? path_join(state, "link") : NULL;
+
+	return link && access(link, F_OK) == 0;
+}
+
+static int open_netns(void)
+{
+	int fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? fail(-errno, "cannot open the network namespace: %m") : fd;
+}
+
+/*
+ * Is a dispatcher attached here whose state is elsewhere? Two of them would both have their say.
+ * Returns 0, or -EEXIST or another negative errno, said. state: where it would be; NULL: no BPF
+ * file system is mounted.
+ */
+static int check_no_other(const char *state)
 {
 	uint32_t ids[MOST_PROGRAMS], count = MOST_PROGRAMS;
+	_cleanup_(closep) int netns_fd = open_netns();
 
+	if (netns_fd < 0)
+		return netns_fd;
 	if (bpf_prog_query(netns_fd, BPF_SK_LOOKUP, 0, NULL, ids, &count) < 0)
 		return 0; /* what can't be asked need not be so */
 	for (uint32_t i = 0; i < count; i++) {
@@ -842,12 +865,13 @@ static int check_no_other(int netns_fd, const char *state)
 			     "loaded with another --bpffs",
 				ids[i]);
 		else if (program >= 0 && bpf_obj_get_info_by_fd(program, &info, &size) == 0 &&
-			strncmp(info.name, PROGRAM_NAME, sizeof(info.name)) == 0)
+			strncmp(info.name, PROGRAM_NAME, sizeof(info.name)) == 0 &&
+			!is_there_by_now(state))
 			return fail(-EEXIST,
 				"this network namespace has a dispatcher (program %u), whose state "
 				"isn't %s: it was loaded with another --bpffs, or where another BPF "
-				"file system is mounted: unload it there",
-				ids[i], state);
+				"file system is mounted: use it there, or unload it there",
+				ids[i], state ?: "in " DEFAULT_BPFFS);
 	}
 	return 0;
 }
@@ -891,10 +915,10 @@ int dispatcher_load(const char *bpffs, bool *ret_loaded)
 		return r;
 	}
 
-	netns_fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-	if (netns_fd < 0)
-		r = fail(-errno, "cannot open the network namespace: %m");
-	else if ((r = check_no_other(netns_fd, path)) < 0)
+	r = check_no_other(path);
+	if (r == 0)
+		r = netns_fd = open_netns();
+	if (r < 0)
 		; /* said */
 	else if ((link = bpf_link_create(g.program, netns_fd, BPF_SK_LOOKUP, NULL)) < 0)
 		r = fail(-errno, "cannot attach the dispatcher to the network namespace: %m");
@@ -924,7 +948,7 @@ int dispatcher_unload(const char *bpffs, bool *ret_unloaded)
 		r = locked == -EACCES ? say_no_access(path) : locked < 0 ? locked : 0;
 	}
 	if (r == -ENOENT)
-		return 0;
+		return check_no_other(path);
 	if (r < 0)
 		return r;
 	r = remove_state(path);
@@ -1107,9 +1131,11 @@ int dispatcher_open(
 
 	r = dispatcher_open_state(d, bpffs);
 	if (r == -ENOENT && missing == MISSING_IS_ERROR)
-		return fail(r,
-			"no dispatcher is loaded in this network namespace: run "
-			"'isomctl load', or 'systemctl restart isomer'");
+		return check_no_other(d->path)
+			?: fail(r,
+				   "no dispatcher is loaded in this network namespace: run "
+				   "'isomctl load' (with the same --netns and --bpffs), or "
+				   "'systemctl restart isomer'");
 	if (r < 0)
 		return r;
 	*ret = take_pointer(d);

@@ -133,9 +133,14 @@ json_bindings() {
 	isomctl --bpffs "$BATS_TEST_TMPDIR/bpf" load
 	isomctl --bpffs "$BATS_TEST_TMPDIR/bpf" bind foo tcp 127.0.0.1 80
 	[[ $(isomctl --bpffs "$BATS_TEST_TMPDIR/bpf" bindings) == *foo* ]]
-	refuses 1 "isomctl load" isomctl bindings
 	# Two would both have their say.
-	refuses 1 "this network namespace has a dispatcher" isomctl load
+	for words in load bindings status unload "bind foo tcp 127.0.0.1 81"; do
+		# shellcheck disable=SC2086 # words
+		refuses 1 "this network namespace has a dispatcher" isomctl $words
+	done
+	in_ns mount -t tmpfs none /sys/fs/bpf
+	refuses 1 "whose state isn't in /sys/fs/bpf" isomctl status
+	in_ns umount /sys/fs/bpf
 	nothing_left /sys/fs/bpf
 	isomctl --bpffs "$BATS_TEST_TMPDIR/bpf" unload
 	nothing_left "$BATS_TEST_TMPDIR/bpf"
