@@ -3,12 +3,24 @@
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 
 #include "../bindings.h"
 #include "../cleanup.h"
 #include "../dispatcher.h"
 #include "../say.h"
 #include "isomctl.h"
+#include "systemd.h"
+
+/* Is what is loaded fit for use? Returns 0 or a negative errno, said. */
+static int check_loaded(const struct options *options)
+{
+	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
+	int r = dispatcher_open(options->bpffs, false, MISSING_IS_QUIET, &d);
+
+	return r == -ENOENT ? 0 : r; /* somebody unloads it just now */
+}
 
 static int run_load(const struct options *options, int argc, char **argv)
 {
@@ -18,9 +30,24 @@ static int run_load(const struct options *options, int argc, char **argv)
 	if (r < 0)
 		return -r;
 	r = dispatcher_load(options->bpffs, &loaded);
+	if (r == 0 && !loaded)
+		r = check_loaded(options);
 	if (r == 0)
 		puts(loaded ? "loaded the dispatcher" : "the dispatcher is loaded already");
 	return r;
+}
+
+/* Units that have a section are about the dispatcher of PID 1's network namespace. */
+static bool units_have_lost_it(void)
+{
+	_cleanup_(freep) char *state = NULL;
+	struct stat ours, theirs;
+
+	if (stat("/proc/thread-self/ns/net", &ours) < 0 || stat("/proc/1/ns/net", &theirs) < 0 ||
+		ours.st_ino != theirs.st_ino)
+		return false;
+	state = systemd_property("isomer.service", "ActiveState");
+	return state && strcmp(state, "active") == 0;
 }
 
 static int run_unload(const struct options *options, int argc, char **argv)
@@ -33,6 +60,10 @@ static int run_unload(const struct options *options, int argc, char **argv)
 	r = dispatcher_unload(options->bpffs, &unloaded);
 	if (r == 0)
 		puts(unloaded ? "unloaded the dispatcher" : "no dispatcher is loaded");
+	if (r == 0 && unloaded && units_have_lost_it())
+		warn("isomer.service is active, and the units with an [Isomer] section have lost "
+		     "their bindings: systemctl reload isomer gives them back, systemctl stop "
+		     "isomer is the way to take it all away");
 	return r;
 }
 

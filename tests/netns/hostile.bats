@@ -8,13 +8,14 @@ load ../lib/refusing
 state_directory() { in_ns find /sys/fs/bpf/isomer -mindepth 1 -maxdepth 1; }
 pin_of() { in_ns find /sys/fs/bpf/isomer -name "$1"; }
 
-# all_refuse TEXT: whatever is asked, the answer is an error with that text.
-all_refuse() {
+# users_refuse TEXT: whatever is asked, the answer is an error with that text. all_refuse TEXT: so it is to who would load.
+users_refuse() {
 	for words in status "bind foo tcp 127.0.0.1 80"; do
 		# shellcheck disable=SC2086 # words
 		refuses 1 "$1" in_ns timeout 10 "$BUILD/isomctl" $words || return
 	done
 }
+all_refuse() { users_refuse "$1" && refuses 1 "$1" isomctl load; }
 
 mended_by_loading_anew() {
 	isomctl unload
@@ -72,12 +73,12 @@ maps=(slots claims gate ledger port_uses sockets counters destinations owners)
 	isomctl load
 	link=$(pin_of link)
 	in_ns rm "$link"
-	all_refuse "isomctl load"
+	users_refuse "isomctl load"
 	isomctl load
 	link=$(pin_of link)
 	in_ns rm "$link"
 	in_ns bpftool map create "$link" type array key 4 value 8 entries 1 name stranger
-	all_refuse "isomctl load"
+	users_refuse "isomctl load"
 	[[ $(isomctl load) == "loaded the dispatcher" ]]
 	isomctl bind foo tcp 127.0.0.1 80
 }
@@ -90,7 +91,6 @@ maps=(slots claims gate ledger port_uses sockets counters destinations owners)
 	in_ns mkdir -m 755 /sys/fs/bpf/isomer
 	in_ns bpftool map create "$state" type array key 4 value 8 entries 1 name stranger
 	all_refuse "$state is a file, where the dispatcher's directory belongs: remove it"
-	refuses 1 "$state is a file" isomctl load
 	refuses 1 "$state is a file" isomctl unload
 	in_ns rm "$state"
 	isomctl load

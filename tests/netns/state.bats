@@ -164,7 +164,7 @@ json_bindings() {
 	in_ns rm "$ledger"
 	in_ns bpftool map create "$ledger" type array key 4 value 8 entries 1 name ledger
 	in_ns bpftool map update pinned "$ledger" key 0 0 0 0 value 99 0 0 0 0 0 0 0
-	for words in "bind foo tcp 127.0.0.1 80" "unbind foo tcp 127.0.0.1 80" bindings status "unregister foo ipv4 tcp"; do
+	for words in "bind foo tcp 127.0.0.1 80" "unbind foo tcp 127.0.0.1 80" bindings status load "unregister foo ipv4 tcp"; do
 		# shellcheck disable=SC2086 # words
 		refuses 1 "isomctl unload" isomctl $words
 		[[ $REFUSAL == *"ABI 99"* ]]

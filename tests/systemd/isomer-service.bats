@@ -5,6 +5,7 @@
 
 load ../lib/container
 load ../lib/units
+load ../lib/refusing
 
 server=/usr/lib/isomer-tests/echo-server
 
@@ -225,7 +226,9 @@ main_pid() { systemctl show --property=MainPID --value "$1"; }
 }
 
 @test "a reload loads the dispatcher where somebody has unloaded it" {
-	isomctl unload
+	run -0 --separate-stderr isomctl unload
+	# shellcheck disable=SC2154 # run sets it
+	[[ $output == "unloaded the dispatcher" && $stderr == *'isomer.service is active'*'systemctl reload isomer'* ]] || fail "$output" "$stderr"
 	assert_refused tcp 127.3.1.1 80
 	systemctl reload isomer
 	assert_answer direct tcp 127.3.1.1 80
