@@ -1026,6 +1026,22 @@ static int check_shapes(struct generation *g, const char *directory)
 	return 0;
 }
 
+/* Says why a map can't be opened. The kernel says EACCES of what is nothing pinned, too. */
+static int say_no_map(const char *path)
+{
+	int error = -errno;
+	struct stat st;
+
+	if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		return fail(-EIO, "%s is not a map of ours: " DAMAGED, path);
+	errno = -error;
+	if (error == -ENOENT) {
+		fail(error, "cannot open %s: %m: " DAMAGED, path);
+		return -EIO;
+	}
+	return error == -EACCES ? say_no_access(path) : say_no_pin(path);
+}
+
 static int generation_open(const char *state, uint32_t id, bool writable, struct generation *ret)
 {
 	LIBBPF_OPTS(bpf_obj_get_opts, access, .file_flags = writable ? 0 : BPF_F_RDONLY);
@@ -1042,14 +1058,8 @@ static int generation_open(const char *state, uint32_t id, bool writable, struct
 		if (!path)
 			return no_memory();
 		g.maps[map] = bpf_obj_get_opts(path, &access);
-		if (g.maps[map] < 0 && errno == EACCES)
-			return say_no_access(path);
-		if (g.maps[map] < 0 && errno != ENOENT)
-			return say_no_pin(path);
-		if (g.maps[map] < 0) {
-			fail(-errno, "cannot open %s: %m: " DAMAGED, path);
-			return -EIO;
-		}
+		if (g.maps[map] < 0)
+			return say_no_map(path);
 	}
 	r = check_abi(g.maps[MAP_LEDGER]);
 	if (r == 0)

@@ -12,7 +12,7 @@ refuses() {
 	# shellcheck disable=SC2154 # run sets it
 	REFUSAL=$stderr
 	# shellcheck disable=SC2154 # and this
-	[[ $status == "$status_expected" ]] || fail "$*: exit code $status, expected $status_expected" "$output" "$REFUSAL"
-	[[ $REFUSAL == *"$text"* ]] || fail "$*: expected \"$text\" in:" "$REFUSAL"
+	[[ $status == "$status_expected" ]] || fail "$*: exit code $status, expected $status_expected" "$output" "$REFUSAL" || return
+	[[ $REFUSAL == *"$text"* ]] || fail "$*: expected \"$text\" in:" "$REFUSAL" || return
 	[[ -z $output ]] || fail "$*: on stdout:" "$output"
 }
