@@ -66,7 +66,8 @@ static void print_usage(FILE *to)
 		"\nOptions:\n"
 		"  --netns PATH    work in this network namespace: NAME is /run/netns/NAME\n"
 		"  --bpffs PATH    where a BPF file system is mounted (default: %s)\n"
-		"  --json          print as JSON what bindings, explain, status, verify and version tell\n"
+		"  --json          print as JSON what bindings, explain, load-bindings, status, verify and\n"
+		"                  version tell\n"
 		"  --help          print this, or after a command what it does, with examples\n"
 		"  --version       print the version\n"
 		"The first three may stand after the command as well.\n",

@@ -265,7 +265,9 @@ walk(json.load(sys.stdin))'
 	isomctl register-pid "$SERVER_PID" web tcp 127.0.0.1 8080
 	isomctl bind web tcp 127.0.0.1 80
 	printf '[Isomer]\nBind=x\n' >"$BATS_TEST_TMPDIR/web.service"
-	for command in bindings version status 'explain tcp 127.0.0.1 80' 'explain tcp 192.0.2.1 80' "verify $BATS_TEST_TMPDIR/web.service"; do
+	echo '{"bindings": [{"label": "web", "prefix": "127.0.0.2", "port": "80-89"}]}' >"$BATS_TEST_TMPDIR/other.json"
+	for command in bindings version status 'explain tcp 127.0.0.1 80' 'explain tcp 192.0.2.1 80' "verify $BATS_TEST_TMPDIR/web.service" \
+		"load-bindings --dry-run $BATS_TEST_TMPDIR/other.json"; do
 		# shellcheck disable=SC2086 # words
 		keys=$(isomctl --json $command | all_keys)
 		[[ $keys ]] || fail "$command" || return
