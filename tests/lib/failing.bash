@@ -30,7 +30,7 @@ traced() {
 		expressions+=(-e "$1")
 		shift
 	done
-	in_place timeout --kill-after=1 60 strace -qq -o /proc/self/fd/9 "${expressions[@]}" "${RUNNER[@]}" "$PROGRAM" "${@:2}" \
+	in_place timeout --kill-after=1 $((${TEST_TIMEOUT:-180} / 3)) strace -qq -o /proc/self/fd/9 "${expressions[@]}" "${RUNNER[@]}" "$PROGRAM" "${@:2}" \
 		> "$BATS_TEST_TMPDIR/output" 2> "$BATS_TEST_TMPDIR/said" 9> "$BATS_TEST_TMPDIR/trace"
 }
 
