@@ -192,6 +192,7 @@ deps: ## install the Debian packages that are missing
 
 # Two makes, for what the first one installs decides how the second one compiles.
 check: ## install what is missing, build, and run all tests, or those named by TESTS="FILE..." (root)
+	@[ $$(id -u) = 0 ] || { echo "The tests make namespaces and boot containers, which takes root: sudo make check" >&2; exit 1; }
 	@$(MAKE) --no-print-directory -s deps
 	@$(MAKE) --no-print-directory tests
 	@tests/lib/get-programs

@@ -86,6 +86,22 @@ static void prefix_mask(struct prefix *prefix)
 	}
 }
 
+/* "192.0.2.1:80" and "[2001:db8::1]:80", as others write an address with its port. */
+static bool has_port(const char *text)
+{
+	const char *colon = strrchr(text, ':');
+
+	return colon && colon[1] && colon[1 + strspn(colon + 1, "0123456789")] == '\0' &&
+		(colon == strchr(text, ':') || text[0] == '[');
+}
+
+static int refuse_address(
+	const char *text, const char *what, const char *advice, struct reason *reason)
+{
+	return refuse(reason, "\"%.64s\" is not an %s: %s", text, what,
+		has_port(text) ? "write the port apart" : advice);
+}
+
 int prefix_parse(const char *text, struct prefix *ret, struct reason *reason)
 {
 	char address[INET6_ADDRSTRLEN], spelling[LONGEST_PREFIX_TEXT];
@@ -101,8 +117,7 @@ int prefix_parse(const char *text, struct prefix *ret, struct reason *reason)
 	address[slash - text] = '\0';
 
 	if (address_read(address, &prefix.address, &family) < 0)
-		return refuse(reason,
-			"\"%.64s\" is not an IP prefix: write ADDRESS or ADDRESS/LENGTH", text);
+		return refuse_address(text, "IP prefix", "write ADDRESS or ADDRESS/LENGTH", reason);
 
 	length = family == IPV4 ? 32 : 128;
 	if (*slash && number_parse(slash + 1, length, &length) < 0)
@@ -125,7 +140,8 @@ int address_parse(const char *text, struct in6_addr *ret, struct reason *reason)
 	uint8_t family;
 
 	if (address_read(text, &address, &family) < 0)
-		return refuse(reason, "\"%.64s\" is not an IP address", text);
+		return refuse_address(
+			text, "IP address", "write one like 192.0.2.1 or 2001:db8::1", reason);
 	if (family == IPV6 && address_family(&address) == IPV4)
 		return refuse(reason, "\"%.64s\" is an IPv4-mapped IPv6 address: write %s", text,
 			address_format(&address, spelling));

@@ -95,6 +95,19 @@ static int run(const struct command *command, const char *unit)
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+static void say_misused(const char *name)
+{
+	const struct command *command = commands;
+
+	while (command < commands + COMMANDS && strcmp(name, command->name) != 0)
+		command++;
+	if (command == commands + COMMANDS)
+		fprintf(stderr, "isomer-helper: there is no command \"%s\"\n", name);
+	else
+		fprintf(stderr, "isomer-helper: %s takes %s\n", name,
+			command->takes_unit ? "one UNIT" : "no argument");
+}
+
 int main(int argc, char **argv)
 {
 	occupy_standard_streams();
@@ -109,6 +122,8 @@ int main(int argc, char **argv)
 	for (const struct command *command = commands; command < commands + COMMANDS; command++)
 		if (argc == 2 + command->takes_unit && strcmp(argv[1], command->name) == 0)
 			return run(command, argv[2]);
+	if (argc > 1)
+		say_misused(argv[1]);
 	print_usage(stderr);
 	return MISUSED;
 }

@@ -15,8 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../binding.h"
 #include "../cleanup.h"
 #include "../dispatcher.h"
+#include "../nearest.h"
 #include "../say.h"
 
 static const struct command *const commands[] = {
@@ -100,8 +102,24 @@ int misused(const struct command *command, const char *format, ...)
 	return MISUSED;
 }
 
+/* Says that a word stands where another one belongs, as far as that can be told. */
+static bool is_misplaced(const struct command *command, const char *name, const char *word)
+{
+	struct in6_addr address;
+	struct reason reason;
+	uint8_t protocol;
+	bool misplaced = strncmp(name, "PROTOCOL", strlen("PROTOCOL")) == 0
+		? protocol_parse(word, &protocol, &reason) < 0
+		: strncmp(name, "ADDRESS", strlen("ADDRESS")) == 0 &&
+			address_parse(word, &address, &reason) < 0;
+
+	if (misplaced)
+		misused(command, "it needs %s, and %s", command->arguments, reason.text);
+	return misplaced;
+}
+
 /* "it needs PREFIX and PORT as well": the names are those in the command's usage, past options. */
-static int misses_arguments(const struct command *command, int given, int least)
+static int misses_arguments(const struct command *command, char **words, int given, int least)
 {
 	const char *name = command->arguments, *bracket;
 	char missing[LONGEST_ARGUMENTS] = "";
@@ -113,6 +131,8 @@ static int misses_arguments(const struct command *command, int given, int least)
 		const char *joint = i == given ? "" : i < least - 1 ? ", " : " and ";
 		int name_length = (int)strcspn(name, " ");
 
+		if (i < given && is_misplaced(command, name, words[i]))
+			return -MISUSED;
 		if (i >= given && length < sizeof(missing))
 			length += (size_t)snprintf(missing + length, sizeof(missing) - length,
 				"%s%.*s", joint, name_length, name);
@@ -133,7 +153,7 @@ int take_arguments(const struct command *command, int argc, char ***argv, int le
 	argc -= optind;
 	*argv += optind;
 	if (argc < least)
-		return misses_arguments(command, argc, least);
+		return misses_arguments(command, *argv, argc, least);
 	if (argc > most)
 		return -misused(command, "\"%s\" is one argument too many", (*argv)[most]);
 	return argc;
@@ -162,6 +182,18 @@ static int enter_netns(const char *path)
 	return 0;
 }
 
+static int say_no_command(const char *name)
+{
+	const char *names[COMMANDS + 1] = {}, *nearest;
+
+	for (size_t i = 0; i < COMMANDS; i++)
+		names[i] = commands[i]->name;
+	nearest = nearest_word(name, names);
+	fprintf(stderr, "isomctl: there is no command \"%s\": %s%s%ssee isomctl --help\n", name,
+		nearest ? "did you mean " : "", nearest ?: "", nearest ? "? Or " : "");
+	return MISUSED;
+}
+
 static bool asks_for_help(int argc, char **argv)
 {
 	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
@@ -176,10 +208,8 @@ static int run_help(int argc, char **argv)
 {
 	const struct command *command = argc > 1 ? find_command(argv[1]) : NULL;
 
-	if (argc > 1 && !command) {
-		fprintf(stderr, "isomctl: there is no command \"%s\"\n", argv[1]);
-		return MISUSED;
-	}
+	if (argc > 1 && !command)
+		return say_no_command(argv[1]);
 	if (command)
 		print_help(command);
 	else
@@ -228,11 +258,15 @@ static void list_options(const struct command *command, char names[LONGEST_ARGUM
 }
 
 /* Why getopt_long_only() refused a word; it returned ':' or '?'. */
-static const char *option_error(int returned)
+static const char *option_error(int returned, const char *word)
 {
 	if (returned == ':')
 		return "it needs a value";
-	return optopt ? "it takes no value" : "no such option";
+	if (optopt)
+		return "it takes no value";
+	return word[0] == '-' && word[1] >= '0' && word[1] <= '9'
+		? "neither an option nor a number from 0"
+		: "no such option";
 }
 
 /*
@@ -257,8 +291,8 @@ static int take_options(const struct command *command, struct options *options, 
 	optind = 0;
 	while ((option = getopt_long_only(argc, argv, ":", list, NULL)) != -1) {
 		if (option == ':' || option == '?')
-			return misused(
-				command, "\"%s\": %s", argv[optind - 1], option_error(option));
+			return misused(command, "\"%s\": %s", argv[optind - 1],
+				option_error(option, argv[optind - 1]));
 		take_global_option(option, options, netns);
 		if (option == OF_COMMAND && optarg && optarg == argv[optind - 1])
 			words[count++] = argv[optind - 2]; /* --label LABEL, not --label=LABEL */
@@ -280,11 +314,8 @@ static int run_command(struct options *options, const char *netns, int argc, cha
 
 	if (strcmp(argv[0], "help") == 0)
 		return run_help(argc, argv);
-	if (!command) {
-		fprintf(stderr, "isomctl: there is no command \"%s\": see isomctl --help\n",
-			argv[0]);
-		return MISUSED;
-	}
+	if (!command)
+		return say_no_command(argv[0]);
 	if (asks_for_help(argc, argv)) {
 		print_help(command);
 		return 0;
@@ -317,15 +348,14 @@ int main(int argc, char **argv)
 		switch (option) {
 		case HELP:
 		case 'h':
-			print_usage(stdout);
-			return finish(0);
+			return finish(run_help(argc - optind + 1, argv + optind - 1));
 		case VERSION:
 			puts("isomctl " ISOMER_VERSION);
 			return finish(0);
 		case ':':
 		case '?':
 			fprintf(stderr, "isomctl: \"%s\": %s: see isomctl --help\n",
-				argv[optind - 1], option_error(option));
+				argv[optind - 1], option_error(option, argv[optind - 1]));
 			return MISUSED;
 		default:
 			take_global_option(option, &options, &netns);

@@ -24,7 +24,8 @@ static int run_metrics(const struct options *options, int argc, char **argv)
 	for (int i = 0; i < count; i++)
 		words[next++] = argv[i];
 	execv(program, words);
-	return fail(-errno, "cannot run %s: %m: is Isomer installed whole?", program);
+	return fail(-errno,
+		"cannot run %s: %m: install Isomer whole (its package, or make install)", program);
 }
 
 const struct command metrics_command = {

@@ -104,7 +104,10 @@ static int take_pid(const char *text, pid_t *ret)
 		return 0;
 	file = fopen(text, "re");
 	if (!file)
-		return fail(-errno, "\"%s\" is neither a process id nor a readable file: %m", text);
+		return fail(-errno,
+			"\"%s\" is neither a process id nor a readable file: %m: write a number "
+			"from 1, or the path of a PID file",
+			text);
 	if (!fgets(line, sizeof(line), file) || parse_pid(line, ret) < 0)
 		return fail(-EINVAL, "%s doesn't hold a process id", text);
 	return 0;

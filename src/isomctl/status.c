@@ -483,15 +483,25 @@ static void print(const struct options *options, const struct wish *wish, const 
 	print_rows(view, last, wish);
 }
 
+/* The first look: a label that isn't there is a mistake. */
+static int look_first(const struct options *options, const struct wish *wish, struct view *ret)
+{
+	int r = look(options, wish->label, ret);
+
+	if (r < 0 || !wish->label || ret->count)
+		return r;
+	return fail(-ENOENT, "there is neither a binding to label \"%s\" nor a socket under it%s",
+		wish->label,
+		wish->interval && wish->label[strspn(wish->label, "0123456789.")] == '\0'
+			? ": seconds are written --watch=SECONDS"
+			: "");
+}
+
 static int show_once(const struct options *options, const struct wish *wish)
 {
 	struct view view = {}, none = {};
-	int r = look(options, wish->label, &view);
+	int r = look_first(options, wish, &view);
 
-	if (r == 0 && wish->label && view.count == 0)
-		r = fail(-ENOENT,
-			"there is neither a binding to label \"%s\" nor a socket under it",
-			wish->label);
 	if (r == 0 && !options->json && !wish->no_pager)
 		pager_begin();
 	if (r == 0)
@@ -510,9 +520,9 @@ static int watch(const struct options *options, const struct wish *wish)
 	bool terminal = isatty(STDOUT_FILENO) && !options->json;
 	struct view last = {}, view = {};
 	bool first = true;
-	int r;
+	int r = look_first(options, wish, &view);
 
-	while ((r = look(options, wish->label, &view)) == 0) {
+	for (; r == 0; r = look(options, wish->label, &view)) {
 		if (terminal)
 			fputs("\033[H\033[J", stdout); /* home, and clear the rest */
 		else if (!first && !options->json)

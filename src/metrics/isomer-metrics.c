@@ -147,6 +147,11 @@ static int listen_at(const char *address, const char *port)
 	if (fd < 0 || bind(fd, found->ai_addr, found->ai_addrlen) < 0 || listen(fd, SOMAXCONN) < 0)
 		r = -errno;
 	freeaddrinfo(found);
+	if (r == -EADDRINUSE)
+		return fail(r,
+			"cannot listen at %s port %s: %m: if isomer-metrics.socket has it, scrape that, or "
+			"take another port",
+			address, port);
 	return r < 0 ? fail(r, "cannot listen at %s port %s: %m", address, port) : take_fd(fd);
 }
 
@@ -229,5 +234,7 @@ int main(int argc, char **argv)
 		return MISUSED;
 	}
 	fd = argc ? listen_at(argv[0], argv[1]) : passed_socket();
+	if (fd == -EINVAL && argc)
+		return MISUSED;
 	return fd >= 0 && serve(&server, fd) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

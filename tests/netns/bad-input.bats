@@ -41,7 +41,10 @@ refuses_all() {
 		none	no command "none"
 		''
 		Bind foo tcp 127.0.0.1 80
-		help none	no command "none"
+		help none	no command "none": see
+		--help none	no command "none"
+		staus	no command "staus": did you mean status?
+		bnd foo tcp 127.0.0.1 80	did you mean bind?
 		--none
 		--netns
 		--bpffs
@@ -65,7 +68,10 @@ refuses_all() {
 		bind
 		bind foo
 		bind foo tcp
-		bind foo tcp 127.0.0.1	Usage: isomctl
+		bind foo tcp 127.0.0.1	it needs PORT as well
+		bind tcp 127.0.0.1 80	it needs LABEL PROTOCOL PREFIX PORT, and "127.0.0.1" is not a protocol: write tcp or udp
+		explain 192.0.2.7 80	it needs PROTOCOL ADDRESS PORT, and "192.0.2.7" is not a protocol
+		explain tcp 127.0.0.1:80	"127.0.0.1:80" is not an IP address: write the port apart
 		bind foo tcp 127.0.0.1 80 81	"81"
 		unbind foo tcp 127.0.0.1
 		unbind foo tcp 127.0.0.9 80 foo
@@ -88,6 +94,7 @@ refuses_all() {
 		bind "$(printf %0256d 0)" tcp 127.0.0.1 80	256 bytes
 		register ''
 		register-pid 1 '' tcp 127.0.0.1 80
+		bind foo tcp 127.0.0.1 -80	"-80": neither an option nor a number from 0
 		bind foo tpc 127.0.0.1 80	"tpc" is not a protocol: write tcp or udp
 		bind foo '' 127.0.0.1 80
 		bind foo 6 127.0.0.1 80
@@ -135,7 +142,8 @@ refuses_all() {
 		bindings --ip 127.0.0.9/33
 		bindings --ip ''
 		register-pid 1 foo tcp 127.0.0.1/32 80	not an IP address
-		register-pid 1 foo tcp localhost 80
+		register-pid 1 foo tcp localhost 80	"localhost" is not an IP address: write one like 192.0.2.1
+		bind foo tcp [::1]:80 80	"[::1]:80" is not an IP prefix: write the port apart
 		register-pid 1 foo tcp ::ffff:127.0.0.1 80	write 127.0.0.1
 	END
 }
@@ -171,7 +179,7 @@ refuses_all() {
 	printf '%01000d\n' 1 > "$BATS_TEST_TMPDIR/long"
 	: > "$BATS_TEST_TMPDIR/empty"
 	refuses_all 1 <<-END
-		register-pid 0 foo tcp 127.0.0.1 80
+		register-pid 0 foo tcp 127.0.0.1 80	write a number from 1, or the path of a PID file
 		register-pid -- -1 foo tcp 127.0.0.1 80
 		register-pid 4194305 foo tcp 127.0.0.1 80
 		register-pid 4294967297 foo tcp 127.0.0.1 80

@@ -109,4 +109,6 @@ on_terminal() {
 		refuses 2 'is no number of seconds' isomctl status --watch="$seconds"
 	done
 	refuses 2 'one argument too many' isomctl status web idle
+	refuses 1 'neither a binding to label "nosuch" nor a socket under it' isomctl status --watch=0.05 nosuch
+	refuses 1 'seconds are written --watch=SECONDS' isomctl status --watch 1
 }

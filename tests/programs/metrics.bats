@@ -118,14 +118,18 @@ prepare() {
 @test "what can't be served is said" {
 	local arguments
 	while read -r -a arguments; do
-		run -1 in_ns "$BUILD/isomer-metrics" "${arguments[@]}"
-		[[ $output == 'isomer-metrics: '* || $output == *cannot* ]]
+		run -2 in_ns "$BUILD/isomer-metrics" "${arguments[@]}"
+		[[ $output == 'isomer-metrics: cannot serve metrics at '* ]]
 	done <<-'END'
 		127.0.0.1 0
 		127.0.0.1 http
 		127.0.0.256 8000
-		192.0.2.77 8000
 	END
+	run -1 in_ns "$BUILD/isomer-metrics" 192.0.2.77 8000
+	[[ $output == 'isomer-metrics: cannot listen at 192.0.2.77 port 8000: '* ]]
+	start_server tcp:127.0.0.1:8000
+	run -1 in_ns "$BUILD/isomer-metrics" 127.0.0.1 8000
+	[[ $output == *'Address already in use: if isomer-metrics.socket has it'* ]]
 	run -2 in_ns "$BUILD/isomer-metrics" 127.0.0.1
 	run -2 in_ns "$BUILD/isomer-metrics" 127.0.0.1 8000 metrics
 	run -1 in_ns "$BUILD/isomer-metrics"
