@@ -271,6 +271,28 @@ static int words_take(
 	return r < 0 ? r : label_parse(label, ret->label, reason);
 }
 
+/* The word where a protocol belongs: if it is none, the others may be out of place as well. */
+static int take_protocol(struct reading *reading, const struct words *words, const char *value,
+	uint8_t *ret, struct reason *reason)
+{
+	struct reason unused;
+	uint8_t protocol;
+
+	reading->at = words->protocol_at;
+	if (protocol_parse(words->protocol, ret, reason) == 0)
+		return 0;
+	if (strstr(value, " #") || strstr(value, " ;"))
+		return refuse(reason,
+			"\"%.64s\" is not a protocol: a comment takes a line of its own",
+			words->protocol);
+	if (protocol_parse(words->label, &protocol, &unused) == 0)
+		return refuse(reason,
+			"\"%.64s\" is not a protocol: the label stands first, like %.64s %s %.64s "
+			"%.64s",
+			words->protocol, words->port, words->label, words->protocol, words->place);
+	return -EINVAL;
+}
+
 static int parse_bind(
 	struct reading *reading, const struct unitfile_line *line, struct reason *reason)
 {
@@ -283,10 +305,8 @@ static int parse_bind(
 		return 0;
 	}
 	r = words_take(reading, line->value, &words, reason);
-	if (r == 0) {
-		reading->at = words.protocol_at;
-		r = protocol_parse(words.protocol, &binding.selector.protocol, reason);
-	}
+	if (r == 0)
+		r = take_protocol(reading, &words, line->value, &binding.selector.protocol, reason);
 	if (r == 0) {
 		reading->at = words.place_at;
 		r = prefix_parse(words.place, &binding.selector.prefix, reason);
@@ -313,10 +333,8 @@ static int parse_socket(
 		return 0;
 	}
 	r = words_take(reading, line->value, &words, reason);
-	if (r == 0) {
-		reading->at = words.protocol_at;
-		r = protocol_parse(words.protocol, &place.selector.protocol, reason);
-	}
+	if (r == 0)
+		r = take_protocol(reading, &words, line->value, &place.selector.protocol, reason);
 	if (r == 0) {
 		reading->at = words.place_at;
 		r = address_parse(words.place, &place.selector.prefix.address, reason);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
 
@@ -95,7 +96,7 @@ static void report(const struct section_problem *problem, void *context)
 		"%s%s%s", problem->line, *problem->line ? ": " : "", problem->text);
 }
 
-/* Sections that systemd passes over in silence, and somebody may have meant for Isomer's. */
+/* What systemd passes over, and somebody may have meant for Isomer's section. */
 static int look_at_header(const struct unitfile_line *line, void *context)
 {
 	static const char *const names[] = {"Isomer", "X-Isomer", NULL};
@@ -103,6 +104,14 @@ static int look_at_header(const struct unitfile_line *line, void *context)
 	struct checked *unit = context;
 	const char *nearest;
 
+	if (line->value && !line->key &&
+		(strncmp(line->value, "[Isomer", 7) == 0 ||
+			strncmp(line->value, "[X-Isomer", 9) == 0)) {
+		unitfile_locate(line, line->value, &place.line, &place.column);
+		finding_add(&unit->verification->findings, ERROR, unit->name.full, &place,
+			"%.64s: a section's name ends in ]: what follows is no section of Isomer's",
+			line->value);
+	}
 	if (line->value || line->key || section_is_isomer(line->section))
 		return 0;
 	nearest = nearest_word(line->section, names);
@@ -266,6 +275,19 @@ static bool is_file(const char *word)
 	return strchr(word, '/') || (access(word, F_OK) == 0 && strchr(word, '.'));
 }
 
+static bool may_be_unit_file(const char *path)
+{
+	static const char *const endings[] = {".conf", ".service", ".socket"};
+	struct stat st;
+
+	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+		return false;
+	for (size_t i = 0; i < sizeof(endings) / sizeof(*endings); i++)
+		if (ends_in(path, endings[i]))
+			return true;
+	return false;
+}
+
 /*
  * A FILE is looked at as if its directory came first on the unit path, with the drop-ins that lie
  * beside it and elsewhere. *ret_unit is its unit: of a drop-in, that whose directory it lies in.
@@ -279,6 +301,11 @@ static int take_file(const char *path, char **ret_unit, char **ret_directory)
 		return fail(-ENOMEM, "cannot check %s: %m", path);
 	if (access(path, R_OK) < 0)
 		return fail(-errno, "cannot read %s: %m", path);
+	if (!may_be_unit_file(path))
+		return fail(-EINVAL,
+			"cannot check %s: it is no unit file: NAME.service, NAME.socket, or a "
+			".conf in NAME.service.d",
+			path);
 	directory = realpath(dirname(copy), NULL);
 	if (!directory)
 		return fail(-errno, "cannot read %s: %m", path);
@@ -397,7 +424,7 @@ static void find_two_labels(struct verification *v, const struct declared *list,
 			continue;
 		finding_add(&v->findings, ERROR, d->unit->name.full, d->place,
 			"%s: it is bound to \"%s\" here, and to \"%s\" by %s at %s:%u: whichever "
-			"starts last fails",
+			"starts last can't have it",
 			selector_format(&d->binding->selector, text), d->binding->label,
 			first->binding->label, first->unit->name.full, first->place->path,
 			first->place->line);
@@ -693,6 +720,31 @@ static void check_processes(struct verification *v, struct openings *openings)
 	report_missing(v, openings, "runs, and has no such socket");
 }
 
+/* Of a label with Socket= lines, none is for a protocol that is bound to it: the start fails. */
+static void check_protocols(struct verification *v, const struct checked *unit)
+{
+	const struct section *section = &unit->section;
+
+	for (size_t i = 0; i < section->binding_count; i++) {
+		const struct binding *binding = &section->bindings[i];
+		bool named = false, served = false;
+
+		for (size_t j = 0; j < section->socket_count; j++) {
+			const struct section_socket *socket = &section->sockets[j];
+			bool same = strcmp(socket->label, binding->label) == 0;
+
+			named = named || same;
+			served = served || (same && socket->protocol == binding->selector.protocol);
+		}
+		if (named && !served)
+			finding_add(&v->findings, ERROR, unit->name.full,
+				&section->binding_places[i],
+				"%s is bound to \"%s\", and none of its Socket= lines is for %s",
+				protocol_name(binding->selector.protocol), binding->label,
+				protocol_name(binding->selector.protocol));
+	}
+}
+
 static void check_sockets(struct verification *v, const struct checked *unit)
 {
 	struct openings openings = {.unit = unit};
@@ -707,6 +759,21 @@ static void check_sockets(struct verification *v, const struct checked *unit)
 		report_missing(v, &openings, "doesn't open such a socket");
 	else
 		check_processes(v, &openings);
+}
+
+/* Its processes' sockets are elsewhere: only those that a socket unit opens for it can be had. */
+static void check_network(struct verification *v, const struct checked *unit)
+{
+	struct openings openings = {.unit = unit};
+
+	if (!unit->wiring.private_network || unit_name_is_template(&unit->name) ||
+		strcmp(unit->name.suffix, "service") != 0)
+		return;
+	look_at_socket_units(&openings);
+	if (!openings.units[0])
+		finding_add(&v->findings, WARNING, unit->name.full, NULL,
+			"PrivateNetwork= or NetworkNamespacePath= puts its sockets into another network "
+			"namespace, and sections work in that of PID 1: let a socket unit open them");
 }
 
 /* A socket unit with a section registers its own sockets: it fails without any. */
@@ -778,8 +845,10 @@ static int verify(struct verification *v, char **words, size_t count)
 	if (r == 0)
 		r = check_bindings(v);
 	for (size_t i = 0; i < v->count && r == 0; i++) {
+		check_protocols(v, v->units[i]);
 		check_sockets(v, v->units[i]);
 		check_has_listens(v, v->units[i]);
+		check_network(v, v->units[i]);
 	}
 	if (r == 0)
 		check_machine(v);

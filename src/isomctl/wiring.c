@@ -87,6 +87,17 @@ static int add_words(char **words, const char *more)
 	return 0;
 }
 
+static int read_service_line(struct wiring *wiring, const struct unitfile_line *line)
+{
+	struct reason reason;
+
+	if (strcmp(line->key, "PrivateNetwork") == 0)
+		boolean_parse(line->value, &wiring->private_network, &reason);
+	if (strcmp(line->key, "NetworkNamespacePath") == 0)
+		wiring->private_network = *line->value;
+	return strcmp(line->key, "Sockets") == 0 ? add_words(&wiring->sockets, line->value) : 0;
+}
+
 static int read_line(const struct unitfile_line *line, void *context)
 {
 	struct reading *reading = context;
@@ -96,8 +107,7 @@ static int read_line(const struct unitfile_line *line, void *context)
 	if (!line->key)
 		return 0;
 	if (strcmp(line->section, "Service") == 0)
-		return strcmp(line->key, "Sockets") == 0 ? add_words(&wiring->sockets, line->value)
-							 : 0;
+		return read_service_line(wiring, line);
 	if (strcmp(line->section, "Socket") != 0)
 		return 0;
 	if (strcmp(line->key, "ListenStream") == 0)

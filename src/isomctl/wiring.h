@@ -23,9 +23,10 @@ struct endpoint {
 struct wiring {
 	struct endpoint *listens; /* of a socket unit */
 	size_t listen_count;
-	bool accepts;  /* Accept=yes: its services get connections */
-	char *service; /* Service=; NULL: none */
-	char *sockets; /* of a service: the words of all Sockets=; NULL: none */
+	bool accepts;         /* Accept=yes: its services get connections */
+	bool private_network; /* a service whose processes are in another network namespace */
+	char *service;        /* Service=; NULL: none */
+	char *sockets;        /* of a service: the words of all Sockets=; NULL: none */
 };
 
 /* Reads a unit's files, in systemd's order. 0 or -ENOMEM; give back with wiring_free(). */

@@ -71,6 +71,9 @@ mentions() {
 		Required=maybe
 		what
 		Frobnicate=1
+		Bind=tcp 192.0.2.0/24 80 # http
+		Bind=tcp 192.0.2.0/24 80 web
+		Socket=udp 192.0.2.1:53 53
 	END
 	finds 1 <<-'END'
 		%/web.service:4:1: error: Bnid=tcp 192.0.2.0/24 80: this key is unknown: did you mean Bind=? There are Label=, Bind=, Socket=, Required= and SocketTimeoutSec=
@@ -83,6 +86,9 @@ mentions() {
 		%/web.service:14:10: error: Required=maybe: "maybe" is not a boolean: write yes or no
 		%/web.service:15:1: error: what: this is no assignment: write KEY=VALUE
 		%/web.service:16:1: error: Frobnicate=1: this key is unknown: there are Label=, Bind=, Socket=, Required= and SocketTimeoutSec=
+		%/web.service:17:23: error: Bind=tcp 192.0.2.0/24 80 # http: "80" is not a protocol: a comment takes a line of its own
+		%/web.service:18:10: error: Bind=tcp 192.0.2.0/24 80 web: "192.0.2.0/24" is not a protocol: the label stands first, like web tcp 192.0.2.0/24 80
+		%/web.service:19:12: error: Socket=udp 192.0.2.1:53 53: "192.0.2.1:53" is not an IP address: write the port apart
 	END
 	[[ $(verify --json | json '[root["findings"][2][k] for k in ("severity", "unit", "file", "line", "column")]') == \
 		"['error', 'web.service', '$UNITS/web.service', 6, 16]" ]]
@@ -92,6 +98,29 @@ mentions() {
 	unit web.service <<<$'[Service]\nExecStart=/bin/true\n[Isomre]\nBind=x\n[Install]\n[Isomer]\nlabel=a\nSockte=b'
 	mentions 1 'web.service:3:1: warning: [Isomre]: did you mean [Isomer]?' ':7:1: error: label=a: this key is unknown: did you mean Label=?' \
 		':8:1: error: Sockte=b: this key is unknown: did you mean Socket=?'
+}
+
+@test "a section whose name has no end, and what isn't known to be one" {
+	unit web.service <<<$'[Service]\nExecStart=/bin/true\n[Isomer\nBind=x'
+	unit web.service.d/more.conf <<<$'[Isomer]\nBind=tcp 127.0.0.0/8 80'
+	mentions 1 'web.service:3:1: error: [Isomer: a section'\''s name ends in ]'
+}
+
+@test "a protocol that is bound, and that no Socket= line is for" {
+	section web.service <<-'END'
+		Bind=tcp 127.0.0.0/8 80
+		Bind=udp 127.0.0.0/8 80
+		Bind=other udp 127.0.0.0/8 53
+		Socket=tcp 127.0.0.1 8080
+	END
+	mentions 1 'web.service:5:1: error: udp is bound to "web", and none of its Socket= lines is for udp'
+}
+
+@test "a network namespace of its own, without a socket unit" {
+	unit web.service <<<$'[Service]\nExecStart=/bin/true\nPrivateNetwork=yes\n[Isomer]\nBind=tcp 127.0.0.0/8 80'
+	mentions 0 'web.service: warning: PrivateNetwork= or NetworkNamespacePath= puts its sockets into another network namespace'
+	unit web.socket <<<$'[Socket]\nListenStream=127.0.0.1:8080'
+	mentions 0
 }
 
 @test "drop-ins count, and have their own places; later ones may clear" {
@@ -179,6 +208,9 @@ mentions() {
 		[[ $output == *'1 unit checked: 1 error, 0 warnings' ]] || fail "$words: $output" || return
 	done
 	refuses 1 'cannot read ./none.service: No such file' verify ./none.service
+	for words in /etc/passwd "$PWD" ./web.service.d; do
+		refuses 1 "cannot check $words: it is no unit file: NAME.service, NAME.socket, or a .conf in NAME.service.d" verify "$words"
+	done
 	# shellcheck disable=SC2154 # run sets it
 	run verify none.service
 	[[ $status == 1 && $output == *'none.service: error: there is no such unit'* ]]
