@@ -11,10 +11,13 @@
 #include <jansson.h>
 #include <linux/bpf.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include "../bindings.h"
 #include "../cleanup.h"
@@ -40,10 +43,11 @@ static const char *const verdict_names[] = {
 struct note {
 	const char *kind;
 	char text[512];
-	char remedy[128]; /* a command; empty: none */
+	char remedy[320]; /* a command; empty: none */
 };
 
 struct explanation {
+	const struct options *options;
 	struct dispatcher *d;
 	uint8_t protocol;
 	struct in6_addr address;
@@ -198,25 +202,85 @@ static void look_for_other_programs(struct explanation *e)
  * Routes.
  */
 
-/* What to make local: all of the binding, or the address alone. */
+#define LONGEST_IP 160
+
+/* ip(8), for the network namespace that was asked about. */
+static void name_ip(const struct options *options, char text[LONGEST_IP])
+{
+	static const char named[] = "/run/netns/";
+	const char *netns = options->netns;
+
+	if (netns && strncmp(netns, named, strlen(named)) == 0)
+		netns += strlen(named);
+	if (!netns)
+		snprintf(text, LONGEST_IP, "ip");
+	else if (strchr(netns, '/'))
+		snprintf(text, LONGEST_IP, "nsenter --net=%.100s ip", netns);
+	else
+		snprintf(text, LONGEST_IP, "ip -n %.100s", netns);
+}
+
+static bool loopback_is_up(void)
+{
+	_cleanup_(closep) int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq lo = {.ifr_name = "lo"};
+
+	return fd < 0 || ioctl(fd, SIOCGIFFLAGS, &lo) < 0 || lo.ifr_flags & IFF_UP;
+}
+
+static bool is_loopback(const struct in6_addr *address)
+{
+	return IN6_IS_ADDR_LOOPBACK(address) ||
+		(address_family(address) == IPV4 && address->s6_addr[12] == IN_LOOPBACKNET);
+}
+
+/*
+ * What to make local: all of the binding, or the address alone. Routes take a lo that is up, which
+ * has those of its own addresses.
+ */
 static void suggest_route(const struct explanation *e, char *text, size_t size)
 {
-	char prefix[LONGEST_PREFIX_TEXT];
+	char prefix[LONGEST_PREFIX_TEXT], ip[LONGEST_IP];
 	struct prefix local = {e->address, 128};
+	bool up = loopback_is_up();
+	int length = 0;
 
 	if (e->match_count)
 		local = selector_of_key(&e->matches[0].key).prefix;
-	snprintf(text, size, "ip %sroute add local %s dev lo",
-		address_family(&e->address) == IPV6 ? "-6 " : "", prefix_format(&local, prefix));
+	name_ip(e->options, ip);
+	*text = '\0';
+	if (!up)
+		length = snprintf(text, size, "%s link set lo up", ip);
+	if (up || !is_loopback(&e->address))
+		snprintf(text + length, size - (size_t)length, "%s%s %sroute add local %s dev lo",
+			up ? "" : " && ", ip, address_family(&e->address) == IPV6 ? "-6 " : "",
+			prefix_format(&local, prefix));
 }
 
-static void look_at_route(struct explanation *e)
+static bool is_multicast(const struct in6_addr *address)
 {
-	char address[INET6_ADDRSTRLEN], remedy[128] = "";
+	return IN6_IS_ADDR_MULTICAST(address) ||
+		(address_family(address) == IPV4 && address->s6_addr[12] >> 4 == 14);
+}
 
-	e->route_known = route_type(&e->address, &e->route) == 0;
-	if (!e->route_known || e->route == RTN_LOCAL)
-		return;
+/* The kernel names a route all the same; what others send to other addresses does arrive. */
+static void note_loopback_down(struct explanation *e)
+{
+	char ip[LONGEST_IP], remedy[LONGEST_IP + sizeof(" link set lo up")];
+
+	name_ip(e->options, ip);
+	snprintf(remedy, sizeof(remedy), "%s link set lo up", ip);
+	add_note(e, "loopback_down", remedy,
+		"the interface lo is down: what this machine sends to its own addresses doesn't "
+		"arrive");
+	if (is_loopback(&e->address))
+		e->route = RTN_UNREACHABLE;
+}
+
+static void note_not_local(struct explanation *e)
+{
+	char address[INET6_ADDRSTRLEN], remedy[320] = "";
+
 	address_format(&e->address, address);
 	if (e->route == RTN_BROADCAST || e->route == RTN_MULTICAST || e->route == RTN_ANYCAST) {
 		add_note(e, "not_local", "",
@@ -230,6 +294,17 @@ static void look_at_route(struct explanation *e)
 	add_note(e, "not_local", remedy,
 		"%s isn't local on this machine: a packet to it doesn't arrive at any socket",
 		address);
+}
+
+static void look_at_route(struct explanation *e)
+{
+	e->route_known = route_type(&e->address, &e->route) == 0;
+	if (e->route_known && is_multicast(&e->address))
+		e->route = RTN_MULTICAST; /* whatever routes there are for who sends to it */
+	if (e->route_known && e->route == RTN_LOCAL && !loopback_is_up())
+		note_loopback_down(e);
+	else if (e->route_known && e->route != RTN_LOCAL)
+		note_not_local(e);
 }
 
 /*
@@ -700,7 +775,7 @@ static int explain(const struct options *options, struct explanation *e)
 
 static int run_explain(const struct options *options, int argc, char **argv)
 {
-	struct explanation e = {};
+	struct explanation e = {.options = options};
 	struct reason reason;
 	int r = take_arguments(&explain_command, argc, &argv, 3, 3);
 

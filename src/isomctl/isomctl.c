@@ -217,10 +217,10 @@ static int run_help(int argc, char **argv)
 	return 0;
 }
 
-static void take_global_option(int option, struct options *options, const char **netns)
+static void take_global_option(int option, struct options *options)
 {
 	if (option == NETNS)
-		*netns = optarg;
+		options->netns = optarg;
 	else if (option == BPFFS)
 		options->bpffs = optarg;
 	else if (option == JSON)
@@ -274,8 +274,8 @@ static const char *option_error(int returned, const char *word)
  * what is no option of it. What is left goes to *ret, the caller's to free: the command, its own
  * options, "--", and its arguments.
  */
-static int take_options(const struct command *command, struct options *options, const char **netns,
-	int argc, char **argv, int *ret_count, char ***ret)
+static int take_options(const struct command *command, struct options *options, int argc,
+	char **argv, int *ret_count, char ***ret)
 {
 	static char end_of_options[] = "--";
 	char names[LONGEST_ARGUMENTS];
@@ -293,7 +293,7 @@ static int take_options(const struct command *command, struct options *options, 
 		if (option == ':' || option == '?')
 			return misused(command, "\"%s\": %s", argv[optind - 1],
 				option_error(option, argv[optind - 1]));
-		take_global_option(option, options, netns);
+		take_global_option(option, options);
 		if (option == OF_COMMAND && optarg && optarg == argv[optind - 1])
 			words[count++] = argv[optind - 2]; /* --label LABEL, not --label=LABEL */
 		if (option == OF_COMMAND)
@@ -306,7 +306,7 @@ static int take_options(const struct command *command, struct options *options, 
 	return 0;
 }
 
-static int run_command(struct options *options, const char *netns, int argc, char **argv)
+static int run_command(struct options *options, int argc, char **argv)
 {
 	const struct command *command = find_command(argv[0]);
 	_cleanup_(freep) char **words = NULL;
@@ -320,9 +320,9 @@ static int run_command(struct options *options, const char *netns, int argc, cha
 		print_help(command);
 		return 0;
 	}
-	r = take_options(command, options, &netns, argc, argv, &count, &words);
-	if (r == 0 && netns)
-		r = enter_netns(netns);
+	r = take_options(command, options, argc, argv, &count, &words);
+	if (r == 0 && options->netns)
+		r = enter_netns(options->netns);
 	return r == 0 ? command->run(options, count, words) : r;
 }
 
@@ -339,7 +339,6 @@ static int finish(int r)
 int main(int argc, char **argv)
 {
 	struct options options = {};
-	const char *netns = NULL;
 	int option;
 
 	occupy_standard_streams();
@@ -358,12 +357,12 @@ int main(int argc, char **argv)
 				argv[optind - 1], option_error(option, argv[optind - 1]));
 			return MISUSED;
 		default:
-			take_global_option(option, &options, &netns);
+			take_global_option(option, &options);
 		}
 	}
 	if (optind == argc) {
 		print_usage(stderr);
 		return MISUSED;
 	}
-	return finish(run_command(&options, netns, argc - optind, argv + optind));
+	return finish(run_command(&options, argc - optind, argv + optind));
 }

@@ -15,6 +15,7 @@
 /* The options that every command takes, before it or among its own words. */
 struct options {
 	const char *bpffs; /* NULL: the default one */
+	const char *netns; /* a name or a path; NULL: the one that isomctl was run in */
 	bool json;
 };
 

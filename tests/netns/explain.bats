@@ -140,6 +140,28 @@ runs_trials() {
 	is 'root["verdict"], root["notes"][0]["remedy"]' "('not_bound', 'ip route add local 198.51.100.1/32 dev lo')"
 	explain tcp 127.255.255.255 80
 	is 'root["arrives"], root["notes"][0]["remedy"]' '(False, None)'
+	explain udp 224.0.0.1 5353
+	is 'root["arrives"], root["notes"][0]["remedy"]' '(False, None)'
+	[[ $(isomctl explain udp ff02::fb 5353) == *'multicast address: what is sent there is not dispatched'* ]]
+}
+
+@test "the route that would have packets arrive: where lo is down, and in the network namespace that was asked about" {
+	local netns=/proc/$NETNS_PID/ns/net
+	isomctl bind web tcp 192.0.2.0/24 80
+	in_ns ip link set lo down
+	for address in 192.0.2.7 127.0.0.1; do
+		explain tcp $address 80
+		is 'root["arrives"]' False
+		in_ns sh -c "$(json 'root["notes"][0]["remedy"]' <<<"$EXPLAINED")"
+		explain tcp $address 80
+		is 'root["arrives"], root["notes"]' '(True, [])'
+		in_ns ip link set lo down
+	done
+	EXPLAINED=$(nsenter --target "$NETNS_PID" --mount "$BUILD/isomctl" --netns "$netns" --json explain tcp 192.0.2.7 80)
+	is 'root["notes"][0]["remedy"]' "nsenter --net=$netns ip link set lo up"
+	EXPLAINED=$(nsenter --target "$NETNS_PID" --mount "$BUILD/isomctl" --netns "$netns" --json explain tcp 198.51.100.1 80)
+	is 'root["notes"][0]["remedy"]' \
+		"nsenter --net=$netns ip link set lo up && nsenter --net=$netns ip route add local 198.51.100.1/32 dev lo"
 }
 
 @test "a queue of connections that is full is told of" {
