@@ -26,6 +26,7 @@
 #include "finding.h"
 #include "isomctl.h"
 #include "systemd.h"
+#include "units.h"
 #include "wiring.h"
 
 /* The first that have what Isomer needs. */
@@ -54,31 +55,6 @@ struct verification {
 /*
  * Units and their files.
  */
-
-static int find_files(const struct unitpath *unitpath, struct checked *unit)
-{
-	_cleanup_(freep) const struct unitpath_dropin **dropins = NULL;
-	const struct unitpath_file *fragment;
-	struct unit_name name;
-	size_t count = 0;
-	int r;
-
-	unit_name_copy(&unit->name, &name);
-	unitpath_resolve(unitpath, &name, &unit->name, &fragment);
-	if (fragment && fragment->kind == UNIT_MASK)
-		return 0;
-	r = unitpath_dropins(unitpath, &unit->name, &dropins, &count);
-	if (r < 0)
-		return r;
-	unit->files = calloc(count + 1, sizeof(*unit->files));
-	if (!unit->files)
-		return -ENOMEM;
-	if (fragment)
-		unit->files[unit->file_count++] = fragment->path;
-	for (size_t i = 0; i < count; i++)
-		unit->files[unit->file_count++] = dropins[i]->path;
-	return 0;
-}
 
 /* What a template's line says can't be known where it depends on the instance. */
 static bool depends_on_instance(const struct unit_name *unit, const char *line)
@@ -142,8 +118,7 @@ static int read_unit(
 	if (!unit)
 		return -ENOMEM;
 	unit->verification = v;
-	unit_name_copy(name, &unit->name);
-	r = find_files(&v->unitpath, unit);
+	r = unit_find_files(&v->unitpath, name, &unit->name, &unit->files, &unit->file_count);
 	for (size_t i = 0; r == 0 && i < unit->file_count; i++)
 		unitfile_read(unit->files[i], look_at_header, unit); /* else said below */
 	if (r == 0)
@@ -221,42 +196,17 @@ static void check_dropin_of_type(struct verification *v, const struct unitpath_d
 	section_free(&section);
 }
 
-static bool is_own_file(const struct verification *v, size_t i)
+static int add_if_it_has_a_section(const char *name, void *context)
 {
-	return v->unitpath.files[i].kind == UNIT_FRAGMENT;
-}
-
-static bool is_last_of_owner(const struct unitpath *unitpath, size_t i)
-{
-	return i + 1 == unitpath->dropin_count ||
-		strcmp(unitpath->dropins[i].owner, unitpath->dropins[i + 1].owner) != 0;
-}
-
-/* "foo-.service": its drop-ins are for the units whose names begin so. */
-static bool is_prefix_of_units(const char *owner)
-{
-	const char *end = strpbrk(owner, "@.");
-
-	return end && end > owner && end[-1] == '-';
+	return add_unit(context, name, false);
 }
 
 static int add_all_units(struct verification *v)
 {
-	const struct unitpath *unitpath = &v->unitpath;
-	int r = 0;
-
-	for (size_t i = 0; i < unitpath->file_count && r == 0; i++)
-		if (is_own_file(v, i))
-			r = add_unit(v, unitpath->files[i].name, false);
-	for (size_t i = 0; i < unitpath->dropin_count && r == 0; i++) {
-		const char *owner = unitpath->dropins[i].owner;
-
-		if (!strchr(owner, '.'))
-			check_dropin_of_type(v, &unitpath->dropins[i]);
-		else if (is_last_of_owner(unitpath, i) && !is_prefix_of_units(owner))
-			r = add_unit(v, owner, false);
-	}
-	return r;
+	for (size_t i = 0; i < v->unitpath.dropin_count; i++)
+		if (!strchr(v->unitpath.dropins[i].owner, '.'))
+			check_dropin_of_type(v, &v->unitpath.dropins[i]);
+	return units_visit(&v->unitpath, add_if_it_has_a_section, v);
 }
 
 /*
@@ -658,8 +608,9 @@ static void look_at_socket_unit(struct openings *openings, const struct unit_nam
 	struct verification *v = openings->unit->verification;
 	struct checked socket = {.verification = v};
 
-	unit_name_copy(name, &socket.name);
-	if (find_files(&v->unitpath, &socket) == 0 && socket.file_count) {
+	if (unit_find_files(&v->unitpath, name, &socket.name, &socket.files, &socket.file_count) ==
+			0 &&
+		socket.file_count) {
 		section_check(&socket.name, socket.files, socket.file_count, ignore, NULL,
 			&socket.section);
 		wiring_read(&socket.name, socket.files, socket.file_count, &socket.wiring);
