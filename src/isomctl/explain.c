@@ -24,11 +24,13 @@
 #include "../destination.h"
 #include "../netlink.h"
 #include "../say.h"
+#include "../section.h"
 #include "../trial.h"
 #include "group.h"
 #include "holders.h"
 #include "isomctl.h"
 #include "systemd.h"
+#include "units.h"
 
 #define MOST_NOTES     16
 #define MOST_CONNECTED 4 /* UDP sockets that are named */
@@ -472,7 +474,7 @@ static size_t list_owners(const struct explanation *e, const char *units[MOST_UN
 	return count;
 }
 
-static void look_at_units(struct explanation *e)
+static void look_at_owners(struct explanation *e)
 {
 	const char *units[MOST_UNITS + 1];
 	struct unit_state states[MOST_UNITS + 1];
@@ -498,6 +500,107 @@ static void look_at_units(struct explanation *e)
 		add_note(e, "unit_not_started", remedy, "%s isn't started: it is %s", units[i],
 			states[i].active);
 	}
+}
+
+/*
+ * Units whose sections would bind it.
+ */
+
+struct candidates {
+	const struct explanation *e;
+	struct unitpath unitpath;
+	struct unit_name names[MOST_UNITS];
+	size_t count;
+};
+
+static void ignore(const struct section_problem *problem, void *context)
+{
+	(void)problem, (void)context; /* verify tells of them */
+}
+
+static bool section_holds(const struct section *section, const struct explanation *e)
+{
+	for (size_t i = 0; i < section->binding_count; i++) {
+		const struct selector *selector = &section->bindings[i].selector;
+
+		if (selector->protocol == e->protocol &&
+			prefix_holds(&selector->prefix, &e->address) &&
+			ports_hold(&selector->ports, e->port))
+			return true;
+	}
+	return false;
+}
+
+static bool is_candidate(const struct candidates *candidates, const struct unit_name *unit)
+{
+	for (size_t i = 0; i < candidates->count; i++)
+		if (strcmp(candidates->names[i].full, unit->full) == 0)
+			return true;
+	return false;
+}
+
+static int look_at_section(const char *name, void *context)
+{
+	struct candidates *candidates = context;
+	_cleanup_(freep) const char **files = NULL;
+	struct unit_name asked, unit;
+	struct section section;
+	struct reason reason;
+	size_t count;
+
+	if (unit_name_parse(name, &asked, &reason) < 0 || unit_name_is_template(&asked))
+		return 0; /* of a template's instances there is no list */
+	if (unit_find_files(&candidates->unitpath, &asked, &unit, &files, &count) < 0 || !count ||
+		is_candidate(candidates, &unit))
+		return 0;
+	section_check(&unit, files, count, ignore, NULL, &section);
+	if (section_holds(&section, candidates->e))
+		unit_name_copy(&unit, &candidates->names[candidates->count++]);
+	section_free(&section);
+	return candidates->count == MOST_UNITS;
+}
+
+static void note_candidate(struct explanation *e, const char *unit, const struct unit_state *state)
+{
+	char remedy[320];
+
+	if (is_started(state))
+		snprintf(remedy, sizeof(remedy),
+			"systemctl daemon-reload && systemctl restart %.200s", unit);
+	else if (strcmp(state->active, "failed") == 0)
+		snprintf(remedy, sizeof(remedy), "journalctl --unit %.200s", unit);
+	else
+		snprintf(remedy, sizeof(remedy), "systemctl start %.200s", unit);
+	add_note(e, "section_binds", remedy, "the section of %.255s binds it, and %s: it is %s",
+		unit,
+		is_started(state) ? "the unit was started without that line" : "isn't started",
+		state->active);
+}
+
+/* Bindings last from a unit's start to its stop, so the reason may be that it isn't started. */
+static void look_for_sections(struct explanation *e)
+{
+	struct candidates candidates = {.e = e};
+	struct unit_state states[MOST_UNITS];
+	const char *units[MOST_UNITS];
+
+	if (!systemd_is_there() || !systemd_is_in_our_netns())
+		return;
+	if (unitpath_load(&candidates.unitpath) == 0)
+		units_visit(&candidates.unitpath, look_at_section, &candidates);
+	unitpath_free(&candidates.unitpath);
+	for (size_t i = 0; i < candidates.count; i++)
+		units[i] = candidates.names[i].full;
+	if (systemd_unit_states(units, candidates.count, states))
+		for (size_t i = 0; i < candidates.count; i++)
+			note_candidate(e, units[i], &states[i]);
+}
+
+static void look_at_units(struct explanation *e)
+{
+	look_at_owners(e);
+	if (e->match_count == 0)
+		look_for_sections(e);
 }
 
 /*

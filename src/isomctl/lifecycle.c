@@ -4,7 +4,6 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "../bindings.h"
 #include "../cleanup.h"
@@ -37,16 +36,12 @@ static int run_load(const struct options *options, int argc, char **argv)
 	return r;
 }
 
-/* Units that have a section are about the dispatcher of PID 1's network namespace. */
 static bool units_have_lost_it(void)
 {
 	_cleanup_(freep) char *state = NULL;
-	struct stat ours, theirs;
 
-	if (stat("/proc/thread-self/ns/net", &ours) < 0 || stat("/proc/1/ns/net", &theirs) < 0 ||
-		ours.st_ino != theirs.st_ino)
-		return false;
-	state = systemd_property("isomer.service", "ActiveState");
+	if (systemd_is_in_our_netns())
+		state = systemd_property("isomer.service", "ActiveState");
 	return state && strcmp(state, "active") == 0;
 }
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -97,6 +98,14 @@ bool systemd_unit_states(const char *const *units, size_t count, struct unit_sta
 		return false;
 	read_states(output, count, ret);
 	return ended_well(pid);
+}
+
+bool systemd_is_in_our_netns(void)
+{
+	struct stat ours, theirs;
+
+	return stat("/proc/thread-self/ns/net", &ours) == 0 &&
+		stat("/proc/1/ns/net", &theirs) == 0 && ours.st_ino == theirs.st_ino;
 }
 
 char *systemd_property(const char *unit, const char *property)

@@ -12,6 +12,9 @@
 /* Is systemd the PID 1 of this machine (sd_booted(3))? */
 bool systemd_is_there(void);
 
+/* Is this its network namespace? That is where units' sections bind. */
+bool systemd_is_in_our_netns(void);
+
 struct unit_state {
 	char load[32];   /* "loaded", "not-found", … */
 	char active[32]; /* "active", "inactive", "failed", … */

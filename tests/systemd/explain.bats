@@ -36,6 +36,24 @@ explained() { isomctl explain --json tcp 127.7.0.1 80 | json "($1)"; }
 	systemctl disable --now isomer@web.service.service 2>/dev/null
 }
 
+@test "what isn't bound: explain names the units whose sections would, and what has become of them" {
+	systemctl stop web
+	[[ $(explained 'root["verdict"], root["notes"][0]["kind"], root["notes"][0]["remedy"]') == \
+		"('not_bound', 'section_binds', 'systemctl start web.service')" ]]
+	unit broken.service <<<$'[Service]\nType=oneshot\nExecStart=/bin/false\n[Isomer]\nBind=tcp 127.7.0.1 *'
+	systemctl daemon-reload
+	! systemctl start broken 2>/dev/null
+	[[ $(isomctl explain tcp 127.7.0.1 80) == *'Note: the section of broken.service binds it, and isn'\''t started: it is failed'* ]]
+	[[ $(explained '[note["remedy"] for note in root["notes"]]') == *'journalctl --unit broken.service'* ]]
+	in_container rm /etc/systemd/system/broken.service
+	systemctl daemon-reload
+
+	systemctl start web
+	printf '[Isomer]\nBind=tcp 127.7.9.0/24 80\n' | unit web.service.d/more.conf
+	[[ $(isomctl explain tcp 127.7.9.1 80) == *'web.service'*'started without that line'*'Do: systemctl daemon-reload && systemctl restart web.service'* ]]
+	systemctl stop web
+}
+
 @test "explain tells the service that got the socket of a socket unit, or the unit while there is none" {
 	unit lazy.socket <<-END
 		[Socket]
