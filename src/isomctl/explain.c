@@ -494,6 +494,13 @@ static void look_at_owners(struct explanation *e)
 	for (size_t i = 0; i < owners; i++) {
 		char remedy[128];
 
+		if (is_started(&states[i]) && e->verdict == REFUSED && !e->cookie)
+			add_note(e, "no_socket", "",
+				"%s is %s, and has no %s %s socket under this label: have it listen on "
+				"one",
+				units[i], states[i].active,
+				family_name(address_family(&e->address)),
+				protocol_name(e->protocol));
 		if (is_started(&states[i]) || !states[i].active[0])
 			continue;
 		snprintf(remedy, sizeof(remedy), "systemctl start %.100s", units[i]);
@@ -596,9 +603,25 @@ static void look_for_sections(struct explanation *e)
 			note_candidate(e, units[i], &states[i]);
 }
 
+/* What was bound by hand is nobody's to start. */
+static void look_for_registration(struct explanation *e)
+{
+	const char *units[MOST_UNITS];
+	char remedy[320];
+
+	if (e->verdict != REFUSED || e->cookie || list_owners(e, units))
+		return;
+	snprintf(remedy, sizeof(remedy), "isomctl register-pid PID %.200s %s ADDRESS PORT",
+		e->d->now.destinations[e->destination].label, protocol_name(e->protocol));
+	add_note(e, "no_socket", remedy,
+		"a server's %s %s socket is to be registered under this label",
+		family_name(address_family(&e->address)), protocol_name(e->protocol));
+}
+
 static void look_at_units(struct explanation *e)
 {
 	look_at_owners(e);
+	look_for_registration(e);
 	if (e->match_count == 0)
 		look_for_sections(e);
 }

@@ -27,6 +27,15 @@ explained() { isomctl explain --json tcp 127.7.0.1 80 | json "($1)"; }
 	[[ $(explained 'root["socket"]["process"]["pid"], root["notes"]') == "($pid, [])" ]]
 	[[ $(isomctl explain tcp 127.7.0.1 80) == *'Unit: web.service, active (running)'* ]]
 
+	# It has no socket for what it binds of another family.
+	printf '[Isomer]\nBind=tcp ::1 80\n' | unit web.service.d/six.conf
+	systemctl daemon-reload
+	systemctl restart web
+	[[ $(isomctl explain tcp ::1 80) == *'web.service is active, and has no ipv6 tcp socket under this label: have it listen on one'* ]]
+	in_container rm /etc/systemd/system/web.service.d/six.conf
+	systemctl daemon-reload
+	systemctl restart web
+
 	# Its bindings are to be there always; it isn't.
 	systemctl start isomer@web.service.service
 	systemctl enable --now isomer@web.service.service 2>/dev/null

@@ -114,10 +114,8 @@ service() {
 		Bind=tcp 127.0.13.0/24 80
 		SocketTimeoutSec=200ms
 	END
-	local since=$SECONDS
 	assert_start_fails deaf 'cannot register the sockets of deaf.service: it has no listening TCP' \
 		'have it listen within SocketTimeoutSec= (0.2 s)'
-	((SECONDS - since < 4)) # that long it waits by default
 	assert_refused tcp 127.0.13.1 80
 }
 
@@ -144,9 +142,8 @@ service() {
 		Bind=tcp 127.0.15.0/24 80
 		SocketTimeoutSec=infinity
 	END
-	local since=$SECONDS
 	assert_start_fails dying
-	((SECONDS - since < 5))
+	[[ $(systemctl show --property Result --value dying) != timeout ]]
 }
 
 @test "a dual-stack socket answers IPv4 and IPv6" {
