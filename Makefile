@@ -27,7 +27,7 @@ PACKAGES = gcc libc6-dev make pkg-config clang bpftool libbpf-dev libelf-dev lib
 	nftables gnuplot-nox \
 	clang-format clang-tidy shellcheck
 # To make packages.
-PACKAGES += debhelper dpkg-dev lintian
+PACKAGES += debhelper dpkg-dev lintian rpm
 # And to boot other kernels.
 PACKAGES += qemu-system-x86 mmdebstrap cpio binutils
 
@@ -71,12 +71,12 @@ UNITS      = $(patsubst units/%.in,$(BUILD)/units/%,$(wildcard units/*.in)) $(fi
 MANUALS    = $(patsubst man/%,$(BUILD)/man/%,$(wildcard man/*.[578]))
 # More names of isomer.service(8).
 ALIASES    = isomer@.service.8 isomer-bind@.service.8 isomer-helper.8
-SCRIPTS    = .ci/run packaging/make-deb tests/run tests/fuzz/run tests/bench/bench $(wildcard tests/demo/* tests/vm/*) \
+SCRIPTS    = .ci/run packaging/make-deb packaging/make-rpm tests/run tests/fuzz/run tests/bench/bench $(wildcard tests/demo/* tests/vm/*) \
 	$(wildcard tests/lib/*.bash tests/*/*.bats) tests/lib/boot-container tests/lib/get-programs \
 	completions/isomctl tests/netns/complete-bash
 C_SOURCES  = $(wildcard src/*.c src/*/*.c generators/*.c)
 
-.PHONY: all tests fuzzers deps install uninstall check check-matrix deb soak fuzz demo bench format lint clean help FORCE
+.PHONY: all tests fuzzers deps install uninstall check check-matrix deb rpm soak fuzz demo bench format lint clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -209,6 +209,10 @@ check-matrix: ## run the tests, with SHORT=1 a part of them, on other kernels wi
 deb: ## build the Debian package, into build/deb, and have lintian look at it
 	@$(MAKE) --no-print-directory -s deps
 	@BUILD=$(abspath $(BUILD)) packaging/make-deb
+
+rpm: ## build the RPM package, into build/rpm
+	@$(MAKE) --no-print-directory -s deps
+	@BUILD=$(abspath $(BUILD)) packaging/make-rpm
 
 # Everything at once for SOAK seconds, and what was seen.
 SOAK ?= 300

@@ -1,12 +1,11 @@
-# shellcheck shell=bash
+# shellcheck shell=bats disable=SC2317 # much is called by its name alone
 #
-# The Debian package: it installs, is upgraded under traffic without a connection lost, and leaves nothing when it goes. The
-# container has Isomer from `make install` at first: that is taken away.
+# The Debian package: it installs, is upgraded under traffic without a connection lost, and leaves nothing when it goes.
 load ../lib/container
 load ../lib/units
-bats_require_minimum_version 1.5.0
+load ../lib/package
 
-server=/usr/lib/isomer-tests/echo-server
+architecture=$(dpkg --print-architecture)
 
 setup_file() {
 	local version
@@ -15,67 +14,34 @@ setup_file() {
 		"$TESTS/../packaging/make-deb" "$version" >"$BATS_FILE_TMPDIR/lintian-$version" 2>&1 ||
 			fail "make-deb $version:" "$(<"$BATS_FILE_TMPDIR/lintian-$version")" || return
 	done
-	container_setup
-	make -s -C "$TESTS/.." install DESTDIR="$BATS_FILE_TMPDIR/all"
-	(cd "$BATS_FILE_TMPDIR/all" && find . ! -type d -printf '/%P\n') | in_container xargs rm -f
-	in_container mkdir -p /var/lib/dpkg/info /var/lib/dpkg/updates /var/log /run/packages
+	package_setup
+	in_container mkdir -p /var/lib/dpkg/info /var/lib/dpkg/updates /var/log
 	in_container touch /var/lib/dpkg/status
 	in_container rm -f /usr/sbin/policy-rc.d # which build machines have, against services
-	for version in 0.1.0 0.1.1; do
-		in_container sh -c "cat >/run/packages/$version.deb" <"$BUILD/deb/isomer_${version}_$(dpkg --print-architecture).deb"
-	done
-	systemctl daemon-reload
 }
 
 # dpkg [ARGUMENT...]: in there, where no other package is known.
 dpkg_there() { in_container dpkg --force-depends --force-confdef "$@"; }
 
-@test "it installs, and a section works" {
-	run ! in_container which isomctl
-	dpkg_there --install /run/packages/0.1.0.deb
-	[[ $(isomctl --version) == 'isomctl 0.1.0' ]]
-	printf '%s\n' '[Service]' Type=notify "ExecStart=$server --name packaged --notify tcp:127.0.0.1:8001" \
-		'[Isomer]' 'Bind=tcp 127.20.0.0/16 80' | unit packaged.service
-	systemctl daemon-reload
-	systemctl start packaged
-	assert_answer packaged tcp 127.20.1.2 80
-}
+put_package() { cat "$BUILD/deb/isomer_${1}_$architecture.deb"; }
+install_package() { dpkg_there --install "/run/packages/$1"; }
+remove_package() { dpkg_there --purge isomer; }
 
-@test "it is upgraded under traffic, and no connection is lost" {
-	local before
-	before=$(isomctl --json status | python3 -c 'import json, sys; print(json.load(sys.stdin)["dispatcher"]["program"])')
-	start_probing tcp 127.20.1.2 80
-	dpkg_there --install /run/packages/0.1.1.deb
-	stop_probing packaged
-	[[ $(isomctl --version) == 'isomctl 0.1.1' ]]
-	[[ $(isomctl --json status | python3 -c 'import json, sys; print(json.load(sys.stdin)["dispatcher"]["program"])') != "$before" ]]
-	assert_active isomer packaged
-	assert_answer packaged tcp 127.20.1.2 80
-}
+@test "it installs, and a section works" { it_installs_and_a_section_works; }
+
+@test "it is upgraded under traffic, and no connection is lost" { it_is_upgraded_under_traffic; }
 
 @test "installed again, it does no harm" {
 	start_probing tcp 127.20.1.2 80
-	dpkg_there --install /run/packages/0.1.1.deb
+	install_package 0.1.1
 	stop_probing packaged
 }
 
-@test "it goes without a trace, and the service runs on" {
-	dpkg_there --purge isomer
-	assert_refused tcp 127.20.1.2 80
-	assert_active packaged
-	assert_answer packaged tcp 127.0.0.1 8001
-	[[ $(systemctl show --property=DropInPaths --value packaged) != *isomer* ]]
-	systemctl restart packaged
-	# shellcheck disable=SC2016 # expanded by the shell in there
-	in_container sh -c 'for place in /usr /etc /run/systemd/generator* /sys/fs/bpf; do
-		[ ! -d "$place" ] || find "$place" -name "*isomer*" ! -path "*/isomer-tests*"
-	done' >"$BATS_TEST_TMPDIR/left"
-	[[ ! -s $BATS_TEST_TMPDIR/left ]] || fail "left:" "$(<"$BATS_TEST_TMPDIR/left")"
-}
+@test "it goes without a trace, and the service runs on" { it_goes_without_a_trace; }
 
 @test "the same tree gives the same bytes" {
 	local first
-	first=$(sha256sum <"$BUILD/deb/isomer_0.1.1_$(dpkg --print-architecture).deb")
+	first=$(sha256sum <"$BUILD/deb/isomer_0.1.1_$architecture.deb")
 	"$TESTS/../packaging/make-deb" 0.1.1 >/dev/null
-	[[ $(sha256sum <"$BUILD/deb/isomer_0.1.1_$(dpkg --print-architecture).deb") == "$first" ]]
+	[[ $(sha256sum <"$BUILD/deb/isomer_0.1.1_$architecture.deb") == "$first" ]]
 }
