@@ -15,13 +15,14 @@ int unit_say_refusal(const struct unit *unit, const struct refusal *refusal)
 	const struct section *section = &unit->section;
 	const struct selector *selector = &refusal->refused.selector;
 	char text[LONGEST_SELECTOR_TEXT];
-	size_t i = 0;
+	struct section_place place = {.path = unit->name.full};
 
-	while (selector_compare(&section->bindings[i].selector, selector) != 0)
-		i++;
-	return fail(-EADDRINUSE, "%s:%u: cannot bind %s under label \"%s\": %s",
-		section->binding_places[i].path, section->binding_places[i].line,
-		selector_format(selector, text), refusal->refused.label, refusal->reason.text);
+	for (size_t i = 0; i < section->binding_count; i++)
+		if (selector_compare(&section->bindings[i].selector, selector) == 0)
+			place = section->binding_places[i];
+	return fail(-EADDRINUSE, "%s:%u: cannot bind %s under label \"%s\": %s", place.path,
+		place.line, selector_format(selector, text), refusal->refused.label,
+		refusal->reason.text);
 }
 
 int unit_bind(const struct unit *unit)

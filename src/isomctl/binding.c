@@ -54,7 +54,7 @@ static int run_bind(const struct options *options, int argc, char **argv)
 	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
 	const char *last = NULL;
 	struct binding binding;
-	struct refusal refusal;
+	struct refusal refusal = {};
 	char text[LONGEST_SELECTOR_TEXT];
 	int r = take_binding(&bind_command, argc, argv, &binding);
 

@@ -210,7 +210,7 @@ static int run_load_bindings(const struct options *options, int argc, char **arg
 	_cleanup_(replacement_free) struct replacement replacement = {};
 	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
 	_cleanup_(input_free) struct input input = {};
-	struct refusal refusal;
+	struct refusal refusal = {};
 	bool dry_run;
 	int r = take_options(argc, &argv, &dry_run);
 
