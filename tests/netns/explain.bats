@@ -158,9 +158,10 @@ runs_trials() {
 		is 'root["arrives"], [n["kind"] for n in root["notes"] if n["kind"] != "no_socket"]' '(True, [])'
 		in_ns ip link set lo down
 	done
-	EXPLAINED=$(nsenter --target "$NETNS_PID" --mount "$BUILD/isomctl" --netns "$netns" --json explain tcp 192.0.2.7 80)
+	isomctl() { nsenter --target "$NETNS_PID" --mount "$BUILD/isomctl" --netns "$netns" "$@"; }
+	explain tcp 192.0.2.7 80
 	is 'root["notes"][0]["remedy"]' "nsenter --net=$netns ip link set lo up"
-	EXPLAINED=$(nsenter --target "$NETNS_PID" --mount "$BUILD/isomctl" --netns "$netns" --json explain tcp 198.51.100.1 80)
+	explain tcp 198.51.100.1 80
 	is 'root["notes"][0]["remedy"]' \
 		"nsenter --net=$netns ip link set lo up && nsenter --net=$netns ip route add local 198.51.100.1/32 dev lo"
 }

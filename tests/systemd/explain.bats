@@ -51,7 +51,7 @@ explained() { isomctl explain --json tcp 127.7.0.1 80 | json "($1)"; }
 		"('not_bound', 'section_binds', 'systemctl start web.service')" ]]
 	unit broken.service <<<$'[Service]\nType=oneshot\nExecStart=/bin/false\n[Isomer]\nBind=tcp 127.7.0.1 *'
 	systemctl daemon-reload
-	! systemctl start broken 2>/dev/null
+	run systemctl start broken
 	[[ $(isomctl explain tcp 127.7.0.1 80) == *'Note: the section of broken.service binds it, and isn'\''t started: it is failed'* ]]
 	[[ $(explained '[note["remedy"] for note in root["notes"]]') == *'journalctl --unit broken.service'* ]]
 	in_container rm /etc/systemd/system/broken.service
