@@ -120,3 +120,10 @@ a_copy() {
 		"$isomctl" version
 	[[ $status == 0 && $output == *'the dispatcher is loaded, program '* ]]
 }
+
+@test "isomer-helper's misuse is said, and is exit status 2" {
+	refuses 2 'isomer-helper: there is no command "bogus"' "$BUILD/isomer-helper" bogus
+	refuses 2 'isomer-helper: bind takes one UNIT' "$BUILD/isomer-helper" bind
+	refuses 2 'isomer-helper: start takes no argument' "$BUILD/isomer-helper" start web.service
+	refuses 2 'Usage: ' "$BUILD/isomer-helper"
+}
