@@ -113,3 +113,43 @@ kill_everywhere() {
 	}
 	kill_everywhere stop
 }
+
+# In the place of the helper, what kills it at a call of the victim's registration, if /run/kill-at names one.
+replace_helper() {
+	in_container sh -ec "mv $HELPER $HELPER.real
+		cat >$HELPER
+		chmod 755 $HELPER" <<-END
+		#!/bin/sh
+		[ "\$1 \$2" != "register victim.service" ] || [ ! -e /run/kill-at ] ||
+			exec kill-at "\$(cat /run/kill-at)" $HELPER.real "\$@"
+		exec $HELPER.real "\$@"
+	END
+}
+
+@test "register, by systemd at the unit's start: it fails, and leaves nothing to the next start" {
+	local calls failed=0
+	systemctl start victim
+	calls=$(in_container kill-at 0 "$HELPER" register victim.service)
+	replace_helper
+	start_probing tcp 127.5.1.1 80
+	kill_once() {
+		WHEN="a start's registration killed at $1"
+		systemctl stop victim
+		in_container sh -c "echo $1 >/run/kill-at"
+		if systemctl start victim 2>/dev/null; then
+			expect_answer 127.5.2.1 victim # it made fewer calls this time
+		else
+			((++failed))
+			wait_until assert_inactive isomer@victim.service.service
+			expect_answer 127.5.2.1 refused
+			[[ $(isomctl bindings) != *victim* ]] || fail "$WHEN: still bound:" "$(isomctl bindings)"
+		fi
+		in_container rm /run/kill-at
+		systemctl start victim
+		expect_whole
+	}
+	walk "$calls" kill_once
+	stop_probing steady
+	((failed > 0))
+	in_container mv "$HELPER.real" "$HELPER"
+}
