@@ -45,6 +45,12 @@ it_is_upgraded_under_traffic() {
 	assert_answer packaged tcp 127.20.1.2 80
 }
 
+it_does_no_harm_when_installed_again() {
+	start_probing tcp 127.20.1.2 80
+	install_package 0.1.1
+	stop_probing packaged
+}
+
 it_goes_without_a_trace() {
 	remove_package
 	assert_refused tcp 127.20.1.2 80
