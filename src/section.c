@@ -450,14 +450,15 @@ static int read_line(const struct unitfile_line *line, void *context)
 	return 0;
 }
 
-static int give_bindings(const struct entries *entries, struct section *ret)
+static int give_bindings(
+	const struct reading *reading, const struct entries *entries, struct section *ret)
 {
 	if (entries->count == 0)
 		return 0;
 	ret->bindings = calloc(entries->count, sizeof(*ret->bindings));
 	ret->binding_places = calloc(entries->count, sizeof(*ret->binding_places));
 	if (!ret->bindings || !ret->binding_places)
-		return fail(-ENOMEM, "%m");
+		return fail(-ENOMEM, "cannot read the section of %s: %m", reading->unit->full);
 	for (size_t i = 0; i < entries->count; i++) {
 		if (i > 0 && same_place(&entries->entry[i - 1], &entries->entry[i]))
 			continue;
@@ -467,13 +468,14 @@ static int give_bindings(const struct entries *entries, struct section *ret)
 	return 0;
 }
 
-static int give_sockets(const struct entries *entries, struct section *ret)
+static int give_sockets(
+	const struct reading *reading, const struct entries *entries, struct section *ret)
 {
 	if (entries->count == 0)
 		return 0;
 	ret->sockets = calloc(entries->count, sizeof(*ret->sockets));
 	if (!ret->sockets)
-		return fail(-ENOMEM, "%m");
+		return fail(-ENOMEM, "cannot read the section of %s: %m", reading->unit->full);
 	for (size_t i = 0; i < entries->count; i++) {
 		const struct entry *entry = &entries->entry[i];
 		struct section_socket *socket = &ret->sockets[ret->socket_count];
@@ -488,7 +490,8 @@ static int give_sockets(const struct entries *entries, struct section *ret)
 		if (asprintf(&socket->where, "%s:%u: Socket=%s", entry->path, entry->number,
 			    entry->text) < 0) {
 			socket->where = NULL;
-			return fail(-ENOMEM, "%m");
+			return fail(
+				-ENOMEM, "cannot read the section of %s: %m", reading->unit->full);
 		}
 		ret->socket_count++;
 	}
@@ -519,9 +522,9 @@ static int read_all(
 	note_error(reading, entries_settle(reading, &reading->binds, "Bind"));
 	note_error(reading, entries_settle(reading, &reading->sockets, "Socket"));
 	if (reading->error == 0 || reading->report)
-		note_error(reading, give_bindings(&reading->binds, ret));
+		note_error(reading, give_bindings(reading, &reading->binds, ret));
 	if (reading->error == 0 || reading->report)
-		note_error(reading, give_sockets(&reading->sockets, ret));
+		note_error(reading, give_sockets(reading, &reading->sockets, ret));
 
 	entries_clear(&reading->binds);
 	entries_clear(&reading->sockets);

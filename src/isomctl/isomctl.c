@@ -177,9 +177,13 @@ static int enter_netns(const char *path)
 		path = named;
 	}
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
-		return fail(-errno, "cannot enter the network namespace %s: %m", path);
-	return 0;
+	if (fd >= 0 && setns(fd, CLONE_NEWNET) == 0)
+		return 0;
+	return fail(-errno, "cannot enter the network namespace %s: %m%s", path,
+		errno == ENOENT           ? ": 'ip netns list' lists those that have a name"
+			: errno == EINVAL ? ": write a name, or a path like /proc/PID/ns/net"
+			: errno == EPERM  ? ": it takes root, or CAP_SYS_ADMIN"
+					  : "");
 }
 
 static int say_no_command(const char *name)

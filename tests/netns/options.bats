@@ -26,7 +26,7 @@ setup() {
 	[[ $(isomctl status --json) == *'"program"'* ]]
 	[[ $(isomctl status web --json) == *'"web"'* ]]
 	[[ $(isomctl version --json) == *'"abi"'* ]]
-	refuses 1 'cannot enter the network namespace /run/netns/nowhere' isomctl status --netns nowhere
+	refuses 1 'cannot enter the network namespace /run/netns/nowhere: No such file or directory: '\''ip netns list'\''' isomctl status --netns nowhere
 	refuses 1 /nowhere isomctl status --bpffs /nowhere
 }
 

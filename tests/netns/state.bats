@@ -89,7 +89,7 @@ json_bindings() {
 	start_server --name wildcard tcp:127.0.0.1:81
 	assert_answer wildcard tcp 127.0.0.1 81
 	refuses 1 "cannot enter the network namespace" isomctl --netns /proc/none/ns/net status
-	refuses 1 "cannot enter the network namespace" isomctl --netns /dev/null status
+	refuses 1 "write a name, or a path like /proc/PID/ns/net" isomctl --netns /dev/null status
 }
 
 @test "the state of a namespace that is gone is taken away, and never trusted" {
