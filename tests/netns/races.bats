@@ -107,7 +107,10 @@ while True:
 		assert_answer calm tcp 127.0.0.9 80
 	}
 	race 4 register
-	((registered > 0))
+	# Where all is slow, it may have been closed each time.
+	until ((registered > 0)); do
+		register
+	done
 	touch "$BATS_TEST_TMPDIR/calm-down"
 	wait_until test -e "$BATS_TEST_TMPDIR/is-calm"
 	isomctl register-pid "$restless" restless tcp 127.0.0.1 8081
