@@ -27,7 +27,7 @@ PACKAGES = gcc libc6-dev make pkg-config clang bpftool libbpf-dev libelf-dev lib
 	nftables gnuplot-nox \
 	clang-format clang-tidy shellcheck
 # To make packages.
-PACKAGES += debhelper dpkg-dev lintian rpm
+PACKAGES += debhelper dpkg-dev lintian rpm elfutils
 # And to boot other kernels.
 PACKAGES += qemu-system-x86 mmdebstrap cpio binutils
 
@@ -210,7 +210,7 @@ deb: ## build the Debian package, into build/deb, and have lintian look at it
 	@$(MAKE) --no-print-directory -s deps
 	@BUILD=$(abspath $(BUILD)) packaging/make-deb
 
-rpm: ## build the RPM package, into build/rpm
+rpm: ## build the RPM package and one for debuggers, into build/rpm
 	@$(MAKE) --no-print-directory -s deps
 	@BUILD=$(abspath $(BUILD)) packaging/make-rpm
 
