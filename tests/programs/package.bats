@@ -1,6 +1,7 @@
 # shellcheck shell=bats disable=SC2317 # much is called by its name alone
 #
-# The Debian package: it installs, is upgraded under traffic without a connection lost, and leaves nothing when it goes.
+# The Debian package: it has what `make install` installs, is upgraded under traffic without a connection lost, and leaves
+# nothing when it goes.
 load ../lib/container
 load ../lib/units
 load ../lib/package
@@ -26,6 +27,13 @@ dpkg_there() { in_container dpkg --force-depends --force-confdef "$@"; }
 put_package() { cat "$BUILD/deb/isomer_${1}_$architecture.deb"; }
 install_package() { dpkg_there --install "/run/packages/$1"; }
 remove_package() { dpkg_there --purge isomer; }
+
+# Compressed or not; Debian wants a changelog and the copyright besides.
+@test "it has what make install installs" {
+	diff <(cd "$BATS_FILE_TMPDIR/all" && find . ! -type d -printf '/%P\n' | sort) \
+		<(dpkg-deb --fsys-tarfile "$BUILD/deb/isomer_0.1.0_$architecture.deb" | tar -t | sed -e '\|/$|d' -e 's/^\.//' -e 's/\.gz$//' |
+			grep -v -e '^/usr/share/doc/isomer/changelog$' -e '^/usr/share/doc/isomer/copyright$' | sort)
+}
 
 @test "it installs, and a section works" { it_installs_and_a_section_works; }
 
