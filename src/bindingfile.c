@@ -83,7 +83,8 @@ static int say_error_at_place(const struct document *document)
 	struct binding_place place = place_at(document, document->error_position);
 
 	if (document->error != -EINVAL)
-		return fail(document->error, "%s: %m: nothing was changed", document->name);
+		return fail(
+			document->error, "cannot read %s: %m: nothing was changed", document->name);
 	return fail(-EINVAL, "%s:%zu:%zu: %s: nothing was changed", document->name, place.line,
 		place.column, document->reason.text);
 }

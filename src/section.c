@@ -135,7 +135,7 @@ static int say_problem(const struct reading *reading, const struct section_place
 	if (!reading->report && number)
 		return fail(error, "%s:%u: %s: %s", place->path, number, line, text);
 	if (!reading->report)
-		return fail(error, "%s: %s", place->path, text);
+		return fail(error, "cannot read %s: %s", place->path, text);
 	reading->report(&problem, reading->context);
 	return error;
 }
