@@ -134,19 +134,11 @@ static int make_room(struct dispatcher *d, const struct change *change)
 	return rebuild(d, room);
 }
 
-/*
- * The truth as it was, and if packets saw anything of the change, the tables as they were, too,
- * perhaps with more room than before.
- */
-static bool undo(struct dispatcher *d, const struct change *change, bool touched, bool enlarge)
+/* The truth as it was; and the tables made anew from it, in so much room, unless that is NULL. */
+static bool undo(struct dispatcher *d, const struct change *change, const uint32_t *room)
 {
-	uint32_t room[SIZED_MAPS];
-
-	memcpy(room, d->now.capacity, sizeof(room));
-	if (enlarge)
-		room[MAP_SLOTS] = 2 * room[MAP_SLOTS];
 	if (claims_take_back(&d->now, change->claims, change->claim_count) == 0 &&
-		(!touched || rebuild(d, room) == 0)) {
+		(!room || rebuild(d, room) == 0)) {
 		d->now.ledger->changing = 0;
 		return true;
 	}
@@ -160,30 +152,35 @@ static bool undo(struct dispatcher *d, const struct change *change, bool touched
  */
 static int change_make(struct dispatcher *d, const struct change *change)
 {
+	uint32_t room[SIZED_MAPS];
 	int r = make_room(d, change);
 
 	if (r < 0)
 		return r;
+	memcpy(room, d->now.capacity, sizeof(room));
 	d->now.ledger->changing = 1;
 	r = claims_write(&d->now, change->claims, change->claim_count);
 	if (r < 0) {
 		fail(r, "cannot change the bindings: %m");
-		undo(d, change, false, false);
+		undo(d, change, NULL);
 		return r;
 	}
 	if (change->needs_generation) {
-		r = rebuild(d, d->now.capacity);
+		r = rebuild(d, room);
 		if (r < 0)
-			undo(d, change, false, false);
+			undo(d, change, NULL);
 		return r;
 	}
 	r = plan_carry_out(&d->now, &change->plan);
 	/* By misfortune an entry's probes may all be taken: in a larger table they aren't. */
-	if (r == -ENOSPC && undo(d, change, true, true))
-		return change_make(d, change);
+	if (r == -ENOSPC && undo(d, change, NULL)) {
+		room[MAP_SLOTS] *= 2;
+		r = rebuild(d, room);
+		return r < 0 ? r : change_make(d, change);
+	}
 	if (r < 0) {
 		fail(r, "cannot change the bindings: %m");
-		undo(d, change, true, false);
+		undo(d, change, r == -ENOENT ? room : NULL);
 		return r;
 	}
 	count_change(d, change);

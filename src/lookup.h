@@ -88,7 +88,8 @@ void plan_settle(struct plan *plan); /* drops what is there twice */
 
 /*
  * Carries a plan out in place, in an order in which each packet meets what was or what will be, and
- * waits until none is under way that could have seen what is gone. On an error what was done so far
- * stays: then the tables have to be made anew. -ENOSPC: the table has no slot for an entry.
+ * waits until none is under way that could have seen what is gone. On an error the tables are as
+ * they were: -ENOSPC, there is no slot for an entry, or -ENOMEM. All but with -ENOENT: they aren't
+ * what the plan was made of, and have to be made anew.
  */
 int plan_carry_out(struct generation *g, const struct plan *plan);

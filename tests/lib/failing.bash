@@ -1,6 +1,9 @@
 # shellcheck shell=bash disable=SC2317 # much is called by its name alone
 #
 # For tests of a program where the kernel refuses: one of its system calls fails, or that one and all of its kind from then on.
+# With ERRORS_PER_CALL=1 one of the errors that a call can have, picked at random, stands for all of them: with
+# WALK_SECONDS=all, each call is seen to fail in a seventh of the time.
+#
 # `load ../lib/failing`, beside walking.bash. A file that does says
 #
 #   PROGRAM                  whose calls fail
@@ -37,7 +40,7 @@ traced() {
 # list_failures ARGUMENT...: sets FAILURES to all that can go wrong with it, from the first call on that can have an effect:
 # "CALL:error=ERROR:when=NUMBER".
 list_failures() {
-	local call error begun calls
+	local call error begun calls of_call
 	local -A numbers=()
 	calls=$(printf ',?%s' "${!ERRORS[@]}")
 	traced "trace=${calls:1}" -- "$@"
@@ -47,11 +50,17 @@ list_failures() {
 		numbers[$call]=$((${numbers[$call]:-0} + 1))
 		[[ ! $call =~ ^(flock|mkdir|mkdirat|bpf)$ ]] || begun=yes
 		[[ ${begun:-} ]] || continue
+		of_call=()
 		for error in ${ERRORS[$call]}; do
-			FAILURES+=("$call:error=$error:when=${numbers[$call]}")
+			of_call+=("$call:error=$error:when=${numbers[$call]}")
 			# Who is interrupted without end waits without end.
-			[[ $error == EINTR ]] || FAILURES+=("$call:error=$error:when=${numbers[$call]}+")
+			[[ $error == EINTR ]] || of_call+=("$call:error=$error:when=${numbers[$call]}+")
 		done
+		if [[ ${ERRORS_PER_CALL:-} == 1 ]]; then
+			FAILURES+=("${of_call[RANDOM % ${#of_call[@]}]}")
+		else
+			FAILURES+=("${of_call[@]}")
+		fi
 	done < "$BATS_TEST_TMPDIR/trace"
 }
 
@@ -93,6 +102,6 @@ fail_everywhere() {
 	}
 	prepare >/dev/null
 	list_failures "${arguments[@]}"
-	((${#FAILURES[@]} >= 50))
+	((${#FAILURES[@]} >= ${ERRORS_PER_CALL:-50}))
 	walk ${#FAILURES[@]} fail_once
 }

@@ -57,6 +57,41 @@ unbind_of_a_range() {
 	COMMAND=(unbind old tcp 127.0.0.0/8 50-100)
 }
 
+# The range takes two entries, and all the places for the second one are taken: see slot_hash() in bpf/dispatcher.h. So the
+# first one is taken back, and the table grows.
+bind_of_a_range_into_a_full_table() {
+	python3 -c '
+import json
+
+SLOTS, MOST_PROBES, TCP, ONE_PORT, PORT_RANGE = 512, 32, 0, 0, 1
+
+def slot(address, kind, length, port):
+    key = (TCP * 3 + kind + 1) << 24 | 96 + length << 16 | port
+    value = (0xffff << 32 | address) ^ (key * 0xff51afd7ed558ccd & (1 << 64) - 1)
+    value = (value ^ value >> 32) * 0xc4ceb9fe1a85ec53
+    return (value >> 32) % SLOTS
+
+# One binding for each slot of the probes for class 101 of 127.0.0.0/8, ports 101 to 1000.
+first = slot(127 << 24, PORT_RANGE, 8, 101)
+free = {(first + i * (i + 1) // 2) % SLOTS for i in range(MOST_PROBES)}
+bindings = [{"label": "old", "prefix": "127.0.0.0/8", "protocol": "tcp", "port": "1-1000"}]
+for host in range(1 << 16):
+    index = slot(127 << 24 | 1 << 16 | host, ONE_PORT, 32, 99)
+    if index in free:
+        free.remove(index)
+        bindings.append({"label": "full", "prefix": f"127.1.{host >> 8}.{host & 255}", "protocol": "tcp",
+            "port": 99})
+print(json.dumps({"bindings": bindings}))
+' > "$BATS_TEST_TMPDIR/full.json"
+	prepare() {
+		isomctl unload
+		isomctl load
+		register_both
+		isomctl load-bindings "$BATS_TEST_TMPDIR/full.json"
+	}
+	COMMAND=(bind new tcp 127.0.0.0/8 50-100)
+}
+
 load_of_other_bindings() {
 	register_both
 	write_bindings old new

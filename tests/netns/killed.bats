@@ -68,6 +68,11 @@ between_two_states() {
 	between_two_states unbind old tcp 127.0.0.9 80
 }
 
+@test "bind, of a range that the table has no place for" {
+	bind_of_a_range_into_a_full_table
+	between_two_states "${COMMAND[@]}"
+}
+
 @test "unbind, of a range" {
 	unbind_of_a_range
 	between_two_states "${COMMAND[@]}"

@@ -82,7 +82,11 @@ expect_outcome() {
 @test "start, of what is loaded" {
 	start_probing tcp 127.5.2.1 80
 	prepare() { :; }
-	check() { expect_whole; }
+	check() {
+		# What is left of the last dispatcher is told, and the next command's to remove.
+		! grep -q 'cannot remove' "$BATS_TEST_TMPDIR/said" || helper reload
+		expect_whole
+	}
 	fail_everywhere start
 	stop_probing victim
 }
