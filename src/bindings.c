@@ -135,52 +135,69 @@ static int make_room(struct dispatcher *d, const struct change *change)
 }
 
 /* The truth as it was; and the tables made anew from it, in so much room, unless that is NULL. */
-static bool undo(struct dispatcher *d, const struct change *change, const uint32_t *room)
+static void undo(
+	struct dispatcher *d, const struct step *written, size_t count, const uint32_t *room)
 {
-	if (claims_take_back(&d->now, change->claims, change->claim_count) == 0 &&
-		(!room || rebuild(d, room) == 0)) {
+	if (claims_take_back(&d->now, written, count) == 0 && (!room || rebuild(d, room) == 0))
 		d->now.ledger->changing = 0;
-		return true;
-	}
-	warn("the change is half done: the next command that changes something mends it");
-	return false;
+	else
+		warn("the change is half done: the next command that changes something mends it");
+}
+
+/* The truth, and new tables from it. */
+static int change_by_generation(
+	struct dispatcher *d, const struct change *change, const uint32_t room[SIZED_MAPS])
+{
+	size_t written;
+	int r;
+
+	d->now.ledger->changing = 1;
+	r = claims_write(&d->now, change->claims, change->claim_count, &written);
+	if (r < 0)
+		fail(r, "cannot change the bindings: %m");
+	else
+		r = rebuild(d, room);
+	if (r < 0)
+		undo(d, change->claims, written, NULL);
+	return r;
 }
 
 /*
- * Makes a change or none. The truth goes first: the tables can be derived from it, and the next
- * tool does so if this one is killed before the mark is cleared.
+ * Makes a change or none. What may fail comes first; the tables can be derived from the truth, and
+ * the next tool does so if this one is killed before the mark is cleared.
  */
 static int change_make(struct dispatcher *d, const struct change *change)
 {
 	uint32_t room[SIZED_MAPS];
+	size_t written;
 	int r = make_room(d, change);
 
 	if (r < 0)
 		return r;
 	memcpy(room, d->now.capacity, sizeof(room));
+	if (change->needs_generation)
+		return change_by_generation(d, change, room);
+
 	d->now.ledger->changing = 1;
-	r = claims_write(&d->now, change->claims, change->claim_count);
-	if (r < 0) {
-		fail(r, "cannot change the bindings: %m");
-		undo(d, change, NULL);
-		return r;
-	}
-	if (change->needs_generation) {
-		r = rebuild(d, room);
-		if (r < 0)
-			undo(d, change, NULL);
-		return r;
-	}
-	r = plan_carry_out(&d->now, &change->plan);
+	r = plan_begin(&d->now, &change->plan);
+	if (r < 0)
+		d->now.ledger->changing = 0;
 	/* By misfortune an entry's probes may all be taken: in a larger table they aren't. */
-	if (r == -ENOSPC && undo(d, change, NULL)) {
+	if (r == -ENOSPC) {
 		room[MAP_SLOTS] *= 2;
 		r = rebuild(d, room);
 		return r < 0 ? r : change_make(d, change);
 	}
+	if (r < 0)
+		return fail(r, "cannot change the bindings: %m: nothing was changed");
+	r = claims_write(&d->now, change->claims, change->claim_count, &written);
+	if (r < 0)
+		plan_abandon(&d->now, &change->plan);
+	else
+		r = plan_finish(&d->now, &change->plan);
 	if (r < 0) {
 		fail(r, "cannot change the bindings: %m");
-		undo(d, change, r == -ENOENT ? room : NULL);
+		undo(d, change->claims, written, r == -ENOENT ? room : NULL);
 		return r;
 	}
 	count_change(d, change);

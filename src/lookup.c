@@ -297,6 +297,8 @@ static size_t slot_count(const struct generation *g)
 
 static void unmap_slots(struct generation *g)
 {
+	if (!g->slots)
+		return;
 	munmap(g->slots, slot_count(g) * sizeof(struct slot));
 	g->slots = NULL;
 }
@@ -495,33 +497,52 @@ void plan_settle(struct plan *plan)
 	plan->removal_count = entries_unique(plan->removals, plan->removal_count);
 }
 
-/* Adds all of the entries or none: those before one that has no slot are taken out again. */
-static int entries_add(struct generation *g, const struct table_entry *entries, size_t entry_count)
+static void remove_entries(struct generation *g, const struct table_entry *entries, size_t count)
 {
-	for (size_t i = 0; i < entry_count; i++) {
-		int r = entry_add(g, &entries[i]);
-
-		if (r == 0)
-			continue;
-		while (i-- > 0)
-			entry_remove(g, &entries[i].place);
+	for (size_t i = 0; i < count; i++)
+		entry_remove(g, &entries[i].place);
+	if (count)
 		dispatcher_wait_for_packets();
-		return r;
-	}
-	return 0;
+}
+
+/* Of several entries, the second would be too late to find out that no memory can be mapped. */
+static bool needs_whole_table(const struct plan *plan)
+{
+	return plan->addition_count + plan->move_count + plan->removal_count > 1;
 }
 
 /*
  * What comes goes first: until its bits in the gate are set, or its class is given to ports, no
- * packet looks for it, or it wins by being there. Entries that go are not looked for any more once
- * no packet is under way that read their class before the ports got another one.
+ * packet looks for it, or it wins by being there.
  */
-static int carry_out(struct generation *g, const struct plan *plan)
+int plan_begin(struct generation *g, const struct plan *plan)
 {
-	int r = entries_add(g, plan->additions, plan->addition_count);
+	int r = needs_whole_table(plan) ? map_slots(g) : 0;
 
+	for (size_t i = 0; i < plan->addition_count && r == 0; i++) {
+		r = entry_add(g, &plan->additions[i]);
+		if (r < 0)
+			remove_entries(g, plan->additions, i);
+	}
 	if (r < 0)
-		return r;
+		unmap_slots(g);
+	return r;
+}
+
+void plan_abandon(struct generation *g, const struct plan *plan)
+{
+	remove_entries(g, plan->additions, plan->addition_count);
+	unmap_slots(g);
+}
+
+/*
+ * Entries that go are not looked for any more once no packet is under way that read their class
+ * before the ports got another one.
+ */
+int plan_finish(struct generation *g, const struct plan *plan)
+{
+	int r = 0;
+
 	for (size_t i = 0; i < plan->relabel_count; i++) {
 		const struct relabel *relabel = &plan->relabels[i];
 
@@ -535,19 +556,6 @@ static int carry_out(struct generation *g, const struct plan *plan)
 		r = entry_remove(g, &plan->removals[i].place);
 	if (plan->move_count || plan->removal_count)
 		dispatcher_wait_for_packets();
-	return r;
-}
-
-/* Of more than one entry, the second would be too late to find out that no memory can be mapped. */
-int plan_carry_out(struct generation *g, const struct plan *plan)
-{
-	bool whole = plan->addition_count + plan->move_count + plan->removal_count > 1;
-	int r = whole ? map_slots(g) : 0;
-
-	if (r < 0)
-		return r;
-	r = carry_out(g, plan);
-	if (whole)
-		unmap_slots(g);
+	unmap_slots(g);
 	return r;
 }

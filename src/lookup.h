@@ -88,8 +88,16 @@ void plan_settle(struct plan *plan); /* drops what is there twice */
 
 /*
  * Carries a plan out in place, in an order in which each packet meets what was or what will be, and
- * waits until none is under way that could have seen what is gone. On an error the tables are as
- * they were: -ENOSPC, there is no slot for an entry, or -ENOMEM. All but with -ENOENT: they aren't
- * what the plan was made of, and have to be made anew.
+ * waits until none is under way that could have seen what is gone. In two steps: the first one adds
+ * what comes. -ENOSPC: there is no slot for an entry. On an error the tables are as they were.
  */
-int plan_carry_out(struct generation *g, const struct plan *plan);
+int plan_begin(struct generation *g, const struct plan *plan);
+
+/* The second one does the rest, or takes the first one back. */
+void plan_abandon(struct generation *g, const struct plan *plan);
+
+/*
+ * Of a plan with more than one entry this can't fail, but with -ENOENT: the tables aren't what the
+ * plan was made of, and have to be made anew.
+ */
+int plan_finish(struct generation *g, const struct plan *plan);

@@ -311,12 +311,13 @@ int claims_take_back(const struct generation *g, const struct step *steps, size_
 	return r;
 }
 
-int claims_write(const struct generation *g, const struct step *steps, size_t count)
+int claims_write(
+	const struct generation *g, const struct step *steps, size_t count, size_t *ret_written)
 {
 	int r = 0;
 
-	for (size_t i = 0; i < count && r == 0; i++)
-		r = claim_write(g, &steps[i].key, steps[i].next);
+	for (*ret_written = 0; *ret_written < count && r == 0; *ret_written += r == 0)
+		r = claim_write(g, &steps[*ret_written].key, steps[*ret_written].next);
 	return r;
 }
 

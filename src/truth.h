@@ -90,10 +90,11 @@ struct step {
 };
 
 /*
- * Takes the steps. On an error those before it are taken: claims_take_back() all. Returns 0 or a
- * negative errno, unsaid.
+ * Takes the steps, or on an error the first of them, and says how many: claims_take_back() these.
+ * Returns 0 or a negative errno, unsaid.
  */
-int claims_write(const struct generation *g, const struct step *steps, size_t count);
+int claims_write(
+	const struct generation *g, const struct step *steps, size_t count, size_t *ret_written);
 
 /* Takes the steps back, from the last one to the first. Returns 0 or a negative errno, unsaid. */
 int claims_take_back(const struct generation *g, const struct step *steps, size_t count);
