@@ -505,10 +505,11 @@ static void remove_entries(struct generation *g, const struct table_entry *entri
 		dispatcher_wait_for_packets();
 }
 
-/* Of several entries, the second would be too late to find out that no memory can be mapped. */
+/* After a first step of several it would be too late to find out that no memory can be mapped. */
 static bool needs_whole_table(const struct plan *plan)
 {
-	return plan->addition_count + plan->move_count + plan->removal_count > 1;
+	return plan->addition_count + plan->relabel_count + plan->move_count + plan->removal_count >
+		1;
 }
 
 /*

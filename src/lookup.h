@@ -97,7 +97,7 @@ int plan_begin(struct generation *g, const struct plan *plan);
 void plan_abandon(struct generation *g, const struct plan *plan);
 
 /*
- * Of a plan with more than one entry this can't fail, but with -ENOENT: the tables aren't what the
- * plan was made of, and have to be made anew.
+ * Of a plan with more than one step this can't fail, but with -ENOENT: the tables aren't what the
+ * plan was made of, and have to be made anew. Otherwise, they are as they were on an error.
  */
 int plan_finish(struct generation *g, const struct plan *plan);

@@ -57,6 +57,14 @@ unbind_of_a_range() {
 	COMMAND=(unbind old tcp 127.0.0.0/8 50-100)
 }
 
+# With it, its ports lose their class.
+unbind_of_the_only_range() {
+	register_both
+	isomctl bind new tcp 127.0.0.0/8 '*'
+	prepare() { isomctl bind old tcp 127.0.0.0/8 50-100; }
+	COMMAND=(unbind old tcp 127.0.0.0/8 50-100)
+}
+
 # The range takes two entries, and all the places for the second one are taken: see slot_hash() in bpf/dispatcher.h. So the
 # first one is taken back, and the table grows.
 bind_of_a_range_into_a_full_table() {

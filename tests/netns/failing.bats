@@ -65,6 +65,11 @@ between_two_states() {
 	between_two_states "${COMMAND[@]}"
 }
 
+@test "unbind, of the only range" {
+	unbind_of_the_only_range
+	between_two_states "${COMMAND[@]}"
+}
+
 @test "load-bindings" {
 	load_of_other_bindings
 	between_two_states "${COMMAND[@]}"

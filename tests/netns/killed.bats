@@ -78,6 +78,11 @@ between_two_states() {
 	between_two_states "${COMMAND[@]}"
 }
 
+@test "unbind, of the only range" {
+	unbind_of_the_only_range
+	between_two_states "${COMMAND[@]}"
+}
+
 @test "load-bindings" {
 	load_of_other_bindings
 	prepare >/dev/null
