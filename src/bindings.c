@@ -135,13 +135,21 @@ static int make_room(struct dispatcher *d, const struct change *change)
 }
 
 /* The truth as it was; and the tables made anew from it, in so much room, unless that is NULL. */
-static void undo(
+static bool undo(
 	struct dispatcher *d, const struct step *written, size_t count, const uint32_t *room)
 {
-	if (claims_take_back(&d->now, written, count) == 0 && (!room || rebuild(d, room) == 0))
+	if (claims_take_back(&d->now, written, count) == 0 && (!room || rebuild(d, room) == 0)) {
 		d->now.ledger->changing = 0;
-	else
-		warn("the change is half done: the next command that changes something mends it");
+		return true;
+	}
+	warn("the change is half done: the next command that changes something mends it");
+	return false;
+}
+
+static int say_cannot_change(int error, bool undone)
+{
+	return fail(
+		error, "cannot change the bindings: %m%s", undone ? ": nothing was changed" : "");
 }
 
 /* The truth, and new tables from it. */
@@ -154,9 +162,8 @@ static int change_by_generation(
 	d->now.ledger->changing = 1;
 	r = claims_write(&d->now, change->claims, change->claim_count, &written);
 	if (r < 0)
-		fail(r, "cannot change the bindings: %m");
-	else
-		r = rebuild(d, room);
+		return say_cannot_change(r, undo(d, change->claims, written, NULL));
+	r = rebuild(d, room);
 	if (r < 0)
 		undo(d, change->claims, written, NULL);
 	return r;
@@ -189,17 +196,15 @@ static int change_make(struct dispatcher *d, const struct change *change)
 		return r < 0 ? r : change_make(d, change);
 	}
 	if (r < 0)
-		return fail(r, "cannot change the bindings: %m: nothing was changed");
+		return say_cannot_change(r, true);
 	r = claims_write(&d->now, change->claims, change->claim_count, &written);
 	if (r < 0)
 		plan_abandon(&d->now, &change->plan);
 	else
 		r = plan_finish(&d->now, &change->plan);
-	if (r < 0) {
-		fail(r, "cannot change the bindings: %m");
-		undo(d, change->claims, written, r == -ENOENT ? room : NULL);
-		return r;
-	}
+	if (r < 0)
+		return say_cannot_change(
+			r, undo(d, change->claims, written, r == -ENOENT ? room : NULL));
 	count_change(d, change);
 	d->now.ledger->changing = 0;
 	return 0;
@@ -241,11 +246,6 @@ static int plan_range(const struct dispatcher *d, const struct selector *selecto
 		r = ranges_plan(&d->now, &ranges, selector, &change->plan);
 	free((void *)ranges.ranges);
 	return r;
-}
-
-static int say_cannot_change(int error)
-{
-	return fail(error, "cannot change the bindings: %m: nothing was changed");
 }
 
 static int add_lead(struct change *change, const struct selector *selector, destination_id last,
@@ -298,7 +298,7 @@ static int bind_single(struct dispatcher *d, const struct bound *wanted, destina
 	int r = lookup_get(&d->now, &place, &now);
 
 	if (r < 0 && r != -ENOENT)
-		return say_cannot_change(r);
+		return say_cannot_change(r, true);
 	if (r == 0) {
 		if (now == (wanted->destination | BY_HAND))
 			return 0;
@@ -313,7 +313,7 @@ static int bind_single(struct dispatcher *d, const struct bound *wanted, destina
 	r = plan_single(d, &place, wanted->destination | BY_HAND, &change.plan);
 	if (r == 0 && last != wanted->destination)
 		r = add_lead(&change, &selector, last, wanted->destination);
-	return r < 0 ? say_cannot_change(r) : change_make(d, &change);
+	return r < 0 ? say_cannot_change(r, true) : change_make(d, &change);
 }
 
 /* The list with one entry more, or one that leads elsewhere, or (NOWHERE) less. Sorted again. */
@@ -364,7 +364,7 @@ static int change_range(struct dispatcher *d, const struct bound *wanted, struct
 	if (r == 0)
 		r = bound_find_conflict(list, count, &conflict);
 	if (r < 0)
-		return say_cannot_change(r);
+		return say_cannot_change(r, true);
 	if (conflict.kind != NO_CONFLICT)
 		return refuse_conflict(d, &conflict,
 			same_selector(&conflict.b->key, &wanted->key) &&
@@ -379,7 +379,7 @@ static int change_range(struct dispatcher *d, const struct bound *wanted, struct
 		r = add_lead(&change, &selector, last, next);
 	if (r == 0 && last != next)
 		r = plan_range(d, &selector, list, count, &change);
-	return r < 0 ? say_cannot_change(r) : change_make(d, &change);
+	return r < 0 ? say_cannot_change(r, true) : change_make(d, &change);
 }
 
 /* Where the range is cut already, and its prefix has no other there, nobody else need be asked. */
@@ -393,7 +393,7 @@ static int bind_range(struct dispatcher *d, const struct bound *wanted, destinat
 	int r = claim_find(&d->now, &wanted->key, ret_last);
 
 	if (r < 0)
-		return say_cannot_change(r);
+		return say_cannot_change(r, true);
 	if (*ret_last == wanted->destination)
 		return 0;
 	r = ranges_plan_alone(&d->now, wanted, &change.plan, &planned);
@@ -403,7 +403,7 @@ static int bind_range(struct dispatcher *d, const struct bound *wanted, destinat
 		r = add_step(&change, &step);
 	if (r == 0)
 		r = add_lead(&change, &selector, NOWHERE, wanted->destination);
-	return r < 0 ? say_cannot_change(r) : change_make(d, &change);
+	return r < 0 ? say_cannot_change(r, true) : change_make(d, &change);
 }
 
 int bindings_bind(struct dispatcher *d, const struct binding *binding, const char **ret_last,
@@ -462,7 +462,7 @@ static int unbind_single(struct dispatcher *d, const struct selector *selector, 
 
 	if (r == 0 && !bound_by_units)
 		r = add_lead(&change, selector, last, NOWHERE);
-	return r < 0 ? say_cannot_change(r) : change_make(d, &change);
+	return r < 0 ? say_cannot_change(r, true) : change_make(d, &change);
 }
 
 int bindings_unbind(struct dispatcher *d, const struct binding *binding)
@@ -476,7 +476,7 @@ int bindings_unbind(struct dispatcher *d, const struct binding *binding)
 	int r = find_by_hand(d, &binding->selector, &last);
 
 	if (r < 0)
-		return say_cannot_change(r);
+		return say_cannot_change(r, true);
 	selector_format(&binding->selector, text);
 	if (last != NOWHERE && strcmp(d->now.destinations[last].label, binding->label) != 0)
 		return fail(-ENOENT,
@@ -587,7 +587,7 @@ static int want(struct sync *sync, size_t index)
 			return r;
 		r = find_by_hand(sync->d, selector, &by_hand);
 		if (r < 0)
-			return say_cannot_change(r);
+			return say_cannot_change(r, true);
 		if (by_hand != NOWHERE && by_hand != wanted->destination) {
 			struct bound other = {key_of_selector(selector, ADMINISTRATOR), by_hand};
 
@@ -641,7 +641,7 @@ static int sync_settle(struct sync *sync)
 			return r;
 		r = bound_find_conflict(sync->next, sync->next_count, &conflict);
 		if (r < 0)
-			return say_cannot_change(r);
+			return say_cannot_change(r, true);
 		if (conflict.kind == NO_CONFLICT)
 			break;
 		a = sync_unit(sync, conflict.a->key.owner);
@@ -710,7 +710,7 @@ static int sync_change(struct sync *sync)
 	if (r == 0)
 		r = sync_leads(sync, &change);
 	if (r < 0)
-		return say_cannot_change(r);
+		return say_cannot_change(r, true);
 	return change.claim_count ? change_make(sync->d, &change) : 0;
 }
 
@@ -834,7 +834,7 @@ static int check_list(
 	int r = bound_find_conflict(list, count, &conflict);
 
 	if (r < 0)
-		return say_cannot_change(r);
+		return say_cannot_change(r, true);
 	if (conflict.kind == NO_CONFLICT)
 		return 0;
 	return refuse_conflict(d, &conflict,
