@@ -257,9 +257,10 @@ static void write_dropin(const struct generator *generator, const struct dropin 
 		return;
 	}
 	write_comment(file, dropin->section);
+	/* isomer@UNIT.service alone, which may be active already, wouldn't start isomer.service. */
 	fputs("[Unit]\n"
-	      "Wants=isomer@%n.service\n"
-	      "After=isomer@%n.service\n",
+	      "Wants=isomer.service isomer@%n.service\n"
+	      "After=isomer.service isomer@%n.service\n",
 		file);
 	if (dropin->has_foreign_root) /* that one fails, and says why */
 		fputs("Requires=isomer-bind@%n.service\n"

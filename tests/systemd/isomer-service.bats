@@ -98,6 +98,13 @@ main_pid() { systemctl show --property=MainPID --value "$1"; }
 	assert_answer direct tcp 127.3.1.1 80
 }
 
+@test "a unit that is restarted while isomer.service is stopped starts it" {
+	systemctl stop isomer
+	systemctl restart direct
+	assert_active isomer direct
+	assert_answer direct tcp 127.3.1.1 80
+}
+
 @test "a unit stops as ever while isomer.service is stopped" {
 	systemctl stop isomer
 	systemctl stop direct held.socket held.service
