@@ -160,6 +160,23 @@ static int ensure_holder(const struct unit *unit)
 	return manager_is_active(unit->manager, holder) ? 0 : manager_start(unit->manager, holder);
 }
 
+/*
+ * Without Isomer is without the bindings of an earlier start, too, which would have refused what is
+ * sent there. They stay where something else wants them.
+ */
+static int go_on_without(const struct unit *unit, int error)
+{
+	int r = excuse(unit, error);
+
+	if (error == 0 || r < 0 ||
+		is_holder_wanted(unit->manager, unit->name.full, OF_ACTIVE_UNITS))
+		return r;
+	if (run_unbind(unit->name.full) < 0)
+		warn("%s may still have bindings, and no socket: 'systemctl stop %s' drops them",
+			unit->name.full, unit->name.full);
+	return 0;
+}
+
 /* The unit's start waits here until it is dispatched to. */
 int run_register(const char *name)
 {
@@ -178,7 +195,7 @@ int run_register(const char *name)
 		r = ensure_holder(&unit);
 	if (r == 0)
 		r = unit_register(&unit, STARTED);
-	return excuse(&unit, r);
+	return go_on_without(&unit, r);
 }
 
 /*

@@ -133,6 +133,22 @@ wrong_lines() {
 	systemctl start deaf
 	assert_journal deaf 'Socket=tcp 127.0.0.1 9999' 'Required=no'
 	assert_refused tcp 127.5.8.1 80
+	[[ $(isomctl --json bindings) != *127.5.8.0* ]]
+}
+
+@test "Required=no: a restart with a section gone wrong leaves no bindings of before" {
+	local wrong
+	for wrong in 'Bind=tcp nonsense 80' 'Socket=tcp 127.0.0.1 9999'; do
+		service spoilt 8029 <<<$'Required=no\nBind=tcp 127.5.10.0/24 8011'
+		systemctl daemon-reload
+		systemctl restart spoilt
+		assert_answer spoilt tcp 127.5.10.1 8011
+		service spoilt 8029 <<<$'Required=no\nBind=tcp 127.5.10.0/24 8011\n'"$wrong"
+		systemctl daemon-reload
+		systemctl restart spoilt
+		assert_answer spoilt tcp 127.0.0.1 8029
+		[[ $(isomctl --json bindings) != *127.5.10.0* ]]
+	done
 }
 
 @test "it starts once the section is right" {
