@@ -207,7 +207,7 @@ int refuse_conflict(const struct dispatcher *d, const struct conflict *conflict,
 	if (conflict->kind == OVERLAP)
 		give_reason(&ret->reason,
 			"%s, which %s has bound under label \"%s\", overlaps it, and neither holds "
-			"the other: make one of the two ranges end where the other begins, or "
+			"the other: make one of the two ranges end before the other begins, or "
 			"hold it",
 			text, owner, ret->other.label);
 	else if (ret->same_owner)
