@@ -6,12 +6,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../cleanup.h"
 #include "../destination.h"
 #include "../say.h"
+#include "../waiting.h"
 #include "helper.h"
 
 #define SYSTEMD_PID        1
@@ -396,14 +396,6 @@ static int find_in_processes(const struct unit *unit, struct socket_list *list, 
 	return r;
 }
 
-static unsigned long long now_usec(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (unsigned long long)now.tv_sec * 1000000 + (unsigned long long)now.tv_nsec / 1000;
-}
-
 /* A service that tells when it is ready has its sockets by then. */
 static bool tells_readiness(const struct unit *unit)
 {
@@ -422,13 +414,6 @@ static bool is_reloading(const struct unit *unit)
 	return manager_get_string(
 		       unit->manager, unit->object, UNIT_INTERFACE, "ActiveState", &state) == 0 &&
 		strcmp(state, "reloading") == 0;
-}
-
-static void pause_msec(long milliseconds)
-{
-	const struct timespec interval = {.tv_nsec = milliseconds * 1000000L};
-
-	nanosleep(&interval, NULL);
 }
 
 /* One look; *ret_complete tells whether another one later could find more that is wanted. */
@@ -461,12 +446,12 @@ static int register_if_complete(const struct unit *unit, enum occasion occasion,
 static int register_from_processes(const struct unit *unit, enum occasion occasion,
 	struct dispatcher **change, unsigned long long patient_usec)
 {
-	unsigned long long begin = now_usec();
+	unsigned long long begin = monotonic_usec();
 	bool complete = false;
 	int r = 0;
 
 	while (!complete && r == 0) {
-		bool last_look = now_usec() - begin >= patient_usec;
+		bool last_look = monotonic_usec() - begin >= patient_usec;
 
 		r = register_if_complete(
 			unit, occasion, change, patient_usec, last_look, &complete);

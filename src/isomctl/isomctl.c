@@ -269,7 +269,7 @@ static const char *option_error(int returned, const char *word)
 	if (optopt)
 		return "it takes no value";
 	return word[0] == '-' && word[1] >= '0' && word[1] <= '9'
-		? "neither an option nor a number from 0"
+		? "no such option, and numbers here are not negative"
 		: "no such option";
 }
 

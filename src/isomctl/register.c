@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* isomctl register, register-pid, unregister: which socket gets a label's packets. */
 #include <errno.h>
+#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,8 @@
 #include "../destination.h"
 #include "../privileges.h"
 #include "../say.h"
+#include "../unitfile.h"
+#include "../waiting.h"
 #include "isomctl.h"
 
 /* Registers sockets by hand and tells which ones. */
@@ -113,6 +116,8 @@ static int take_pid(const char *text, pid_t *ret)
 	return 0;
 }
 
+#define POLL_INTERVAL_MSEC 10
+
 /* Drops from the list what doesn't listen there. */
 static void keep_listening_at(
 	struct socket_list *list, uint8_t protocol, const struct in6_addr *address, uint16_t port)
@@ -163,34 +168,74 @@ static int say_process_error(int error, pid_t pid)
 	return fail(error, "cannot borrow sockets of process %d: %m", pid);
 }
 
+struct pid_request {
+	unsigned long long patient_usec; /* of --wait; FOREVER: as long as the process lives */
+	pid_t pid;
+	char label[NAME_SIZE];
+	uint8_t protocol;
+	struct in6_addr address;
+	uint16_t port;
+};
+
+/* Returns 0 and the arguments in *argv, MISUSED, or a negative errno, said. */
+static int take_pid_request(int argc, char ***argv, struct pid_request *ret)
+{
+	static const struct option long_options[] = {{"wait", required_argument, NULL, 'w'}, {}};
+	struct reason reason;
+	char **words;
+	int r;
+
+	*ret = (struct pid_request){};
+	optind = 0;
+	while (getopt_long_only(argc, *argv, "", long_options, NULL) != -1)
+		if (timespan_parse(optarg, &ret->patient_usec, &reason) < 0)
+			return misused(&register_pid_command, "--wait: %s", reason.text);
+	argc -= optind - 2; /* from before the "--" on */
+	*argv += optind - 2;
+	r = take_arguments(&register_pid_command, argc, argv, 5, 5);
+	if (r < 0)
+		return -r;
+	words = *argv;
+	if (label_parse(words[1], ret->label, &reason) < 0 ||
+		protocol_parse(words[2], &ret->protocol, &reason) < 0 ||
+		address_parse(words[3], &ret->address, &reason) < 0 ||
+		port_parse(words[4], &ret->port, &reason) < 0)
+		return misused(&register_pid_command, "%s", reason.text);
+	return take_pid(words[0], &ret->pid);
+}
+
+/* Borrows the sockets that are asked for, if any are there. */
+static int find_listening(const struct pid_request *request, struct socket_list *ret)
+{
+	int r = socket_list_add_process(ret, request->pid);
+
+	if (r < 0)
+		return say_process_error(r, request->pid);
+	keep_listening_at(ret, request->protocol, &request->address, request->port);
+	return 0;
+}
+
 static int run_register_pid(const struct options *options, int argc, char **argv)
 {
 	_cleanup_(socket_list_free) struct socket_list sockets = {};
-	char label[NAME_SIZE];
-	struct in6_addr address;
-	struct reason reason;
-	uint8_t protocol;
-	uint16_t port;
-	pid_t pid;
-	int r = take_arguments(&register_pid_command, argc, &argv, 5, 5);
+	unsigned long long begin = monotonic_usec();
+	struct pid_request request;
+	bool last_look;
+	int r = take_pid_request(argc, &argv, &request);
 
-	if (r < 0)
-		return -r;
-	if (label_parse(argv[1], label, &reason) < 0 ||
-		protocol_parse(argv[2], &protocol, &reason) < 0 ||
-		address_parse(argv[3], &address, &reason) < 0 ||
-		port_parse(argv[4], &port, &reason) < 0)
-		return misused(&register_pid_command, "%s", reason.text);
-	r = take_pid(argv[0], &pid);
+	if (r != 0)
+		return r;
+	do {
+		last_look = monotonic_usec() - begin >= request.patient_usec;
+		r = find_listening(&request, &sockets);
+		if (r == 0 && sockets.count == 0 && !last_look)
+			pause_msec(POLL_INTERVAL_MSEC);
+	} while (r == 0 && sockets.count == 0 && !last_look);
 	if (r < 0)
 		return r;
-	r = socket_list_add_process(&sockets, pid);
-	if (r < 0)
-		return say_process_error(r, pid);
-	keep_listening_at(&sockets, protocol, &address, port);
 	if (sockets.count == 0)
-		return say_not_found(pid, argv[2], argv[3], argv[4]);
-	return register_sockets(options, label, &sockets);
+		return say_not_found(request.pid, argv[2], argv[3], argv[4]);
+	return register_sockets(options, request.label, &sockets);
 }
 
 /*
@@ -241,12 +286,15 @@ const struct command register_command = {
 
 const struct command register_pid_command = {
 	.name = "register-pid",
-	.arguments = "PID|PIDFILE LABEL PROTOCOL IP PORT",
+	.arguments = "[--wait TIMESPAN] PID|PIDFILE LABEL PROTOCOL IP PORT",
 	.summary = "register a socket of a running process",
-	.help = "Borrows the process's socket that listens at IP and PORT and puts it under the\n"
+	.help = "--wait TIMESPAN  wait so long (\"5\" seconds, \"500ms\", \"infinity\") for the\n"
+		"                 process to listen; by default it must do so already\n\n"
+		"Borrows the process's socket that listens at IP and PORT and puts it under the\n"
 		"label, in place of what was there. The process notices nothing.\n\n"
 		"Examples:\n"
 		"  isomctl register-pid 4242 web tcp 127.0.0.1 8080\n"
+		"  isomctl register-pid --wait 5 $! web tcp 127.0.0.1 8080\n"
 		"  isomctl register-pid /run/nginx.pid web tcp :: 80\n",
 	.run = run_register_pid,
 };

@@ -94,7 +94,7 @@ refuses_all() {
 		bind "$(printf %0256d 0)" tcp 127.0.0.1 80	256 bytes
 		register ''
 		register-pid 1 '' tcp 127.0.0.1 80
-		bind foo tcp 127.0.0.1 -80	"-80": neither an option nor a number from 0
+		bind foo tcp 127.0.0.1 -80	"-80": no such option, and numbers here are not negative
 		bind foo tpc 127.0.0.1 80	"tpc" is not a protocol: write tcp or udp
 		bind foo '' 127.0.0.1 80
 		bind foo 6 127.0.0.1 80
@@ -141,6 +141,7 @@ refuses_all() {
 		unbind foo tcp 127.0.0.9/33 80
 		bindings --ip 127.0.0.9/33
 		bindings --ip ''
+		register-pid --wait while 1 foo tcp 127.0.0.1 80	--wait: "while" is not a time span
 		register-pid 1 foo tcp 127.0.0.1/32 80	not an IP address
 		register-pid 1 foo tcp localhost 80	"localhost" is not an IP address: write one like 192.0.2.1
 		bind foo tcp [::1]:80 80	"[::1]:80" is not an IP prefix: write the port apart

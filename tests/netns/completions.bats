@@ -173,7 +173,7 @@ done
 	local command kind
 	while read -r command; do
 		while read -r kind; do
-			[[ $kind =~ ^(LABEL|PROTOCOL|PREFIX|IP|ADDRESS|PORT|PID|PIDFILE|UNIT|FILE|PATH|SECONDS|[a-z][a-z0-9]*)$ ]] ||
+			[[ $kind =~ ^(LABEL|PROTOCOL|PREFIX|IP|ADDRESS|PORT|PID|PIDFILE|UNIT|FILE|PATH|SECONDS|TIMESPAN|[a-z][a-z0-9]*)$ ]] ||
 				fail "isomctl $command: $kind is unknown to the completions" || return
 		done < <(
 			isomctl "$command" --help | sed -n "1s/.*] $command//p" | sed 's/\[--[a-z-]*//g; s/\[[^ ]PORT\]\|\[\/LENGTH\]//g' |

@@ -38,6 +38,24 @@ setup() {
 	refuses 1 "doesn't hold a process id" isomctl register-pid "$BATS_TEST_TMPDIR/server.pid" foo tcp 127.0.0.1 8080
 }
 
+@test "register-pid --wait: until the process listens, or the time is over, or the process ends" {
+	local server
+	setpriv --pdeathsig KILL nsenter --target "$NETNS_PID" --net --mount \
+		"$BUILD/tests/echo-server" --name slow --delay-ms 500 tcp:127.0.0.1:8080 3>&- >/dev/null &
+	server=$!
+	isomctl register-pid --wait 30s $server foo tcp 127.0.0.1 8080
+	assert_answer slow tcp 127.0.0.9 80
+	refuses 1 "process $server has no tcp socket at 127.0.0.1 port 8081 that could be registered: it has tcp 127.0.0.1 8080" \
+		isomctl register-pid --wait 100ms $server foo tcp 127.0.0.1 8081
+	assert_answer slow tcp 127.0.0.9 80
+
+	isomctl register-pid --wait infinity $server foo tcp 127.0.0.1 8081 2>"$BATS_TEST_TMPDIR/said" &
+	kill -KILL $server
+	run ! wait $!
+	wait $server || true
+	[[ $(<"$BATS_TEST_TMPDIR/said") == *"there is no process $server"* ]]
+}
+
 @test "it doesn't matter whether the binding or the socket comes first" {
 	start_server --name early tcp:127.0.0.1:8080
 	isomctl register-pid "$SERVER_PID" early tcp 127.0.0.1 8080
