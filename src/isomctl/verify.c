@@ -25,6 +25,7 @@
 #include "../unitpath.h"
 #include "finding.h"
 #include "isomctl.h"
+#include "misplaced.h"
 #include "systemd.h"
 #include "units.h"
 #include "wiring.h"
@@ -201,8 +202,17 @@ static int add_if_it_has_a_section(const char *name, void *context)
 	return add_unit(context, name, false);
 }
 
+static void report_misplaced(const struct section_place *place, void *context)
+{
+	struct verification *v = context;
+
+	finding_add(&v->findings, ERROR, NULL, place,
+		"[Isomer] is a section of services and socket units: nobody reads it here");
+}
+
 static int add_all_units(struct verification *v)
 {
+	misplaced_sections_visit(&v->unitpath, report_misplaced, v);
 	for (size_t i = 0; i < v->unitpath.dropin_count; i++)
 		if (!strchr(v->unitpath.dropins[i].owner, '.'))
 			check_dropin_of_type(v, &v->unitpath.dropins[i]);
@@ -727,6 +737,57 @@ static void check_network(struct verification *v, const struct checked *unit)
 			"namespace, and sections work in that of PID 1: let a socket unit open them");
 }
 
+/* Its hooks would run in there. */
+static void check_root(struct verification *v, const struct checked *unit)
+{
+	const struct wiring *wiring = &unit->wiring;
+
+	if (strcmp(unit->name.suffix, "service") == 0 && unit->section.present &&
+		(wiring->root_directory || wiring->root_image) && !wiring->root_for_start_only)
+		finding_add(&v->findings, unit->section.required ? ERROR : WARNING, unit->name.full,
+			NULL,
+			"it has %s=, where isomer-helper isn't found: it takes "
+			"RootDirectoryStartOnly=yes as well",
+			wiring->root_directory ? "RootDirectory" : "RootImage");
+}
+
+/* Does any unit register a socket under the label, as far as its files tell? */
+static bool is_registered(const struct verification *v, const char *label)
+{
+	for (size_t i = 0; i < v->count; i++) {
+		const struct section *section = &v->units[i]->section;
+
+		if (!section->socket_count && strcmp(section->label, label) == 0)
+			return true;
+		for (size_t j = 0; j < section->socket_count; j++)
+			if (strcmp(section->sockets[j].label, label) == 0)
+				return true;
+	}
+	return false;
+}
+
+/* Labels that a unit binds, each said once, at its first line. */
+static void check_labels(struct verification *v, const struct checked *unit)
+{
+	const struct section *section = &unit->section;
+
+	if (unit_name_is_template(&unit->name))
+		return;
+	for (size_t i = 0; i < section->binding_count; i++) {
+		const char *label = section->bindings[i].label;
+		size_t first = 0;
+
+		while (strcmp(section->bindings[first].label, label) != 0)
+			first++;
+		if (first == i && !is_registered(v, label))
+			finding_add(&v->findings, WARNING, unit->name.full,
+				&section->binding_places[i],
+				"label \"%s\" gets no socket: of the units looked at, none has it as its "
+				"Label= or in a Socket= line: what is bound to it is refused",
+				label);
+	}
+}
+
 /* A socket unit with a section registers its own sockets: it fails without any. */
 static void check_has_listens(struct verification *v, const struct checked *unit)
 {
@@ -800,6 +861,8 @@ static int verify(struct verification *v, char **words, size_t count)
 		check_sockets(v, v->units[i]);
 		check_has_listens(v, v->units[i]);
 		check_network(v, v->units[i]);
+		check_root(v, v->units[i]);
+		check_labels(v, v->units[i]);
 	}
 	if (r == 0)
 		check_machine(v);
@@ -838,8 +901,9 @@ const struct command verify_command = {
 	.help = "Checks the sections of these units, of these unit files or drop-ins, or of all units\n"
 		"on the unit path: lines that are wrong, by FILE:LINE:COLUMN; bindings of two units\n"
 		"that can't both be, and such as can never win; prefixes that aren't local here;\n"
-		"Socket= lines of sockets that nobody opens; what this machine lacks. FILEs are\n"
-		"checked with the drop-ins beside them, and without asking systemd.\n\n"
+		"Socket= lines of sockets that nobody opens, and labels that no section puts a socket\n"
+		"under; sections in units that have none; what this machine lacks. FILEs are checked\n"
+		"with the drop-ins beside them, and without asking systemd.\n\n"
 		"The exit status is 1 where there are errors, and 0 where there are none, or only\n"
 		"warnings.\n\n"
 		"Examples:\n"

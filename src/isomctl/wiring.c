@@ -95,6 +95,12 @@ static int read_service_line(struct wiring *wiring, const struct unitfile_line *
 		boolean_parse(line->value, &wiring->private_network, &reason);
 	if (strcmp(line->key, "NetworkNamespacePath") == 0)
 		wiring->private_network = *line->value;
+	if (strcmp(line->key, "RootDirectory") == 0)
+		wiring->root_directory = *line->value && strcmp(line->value, "/") != 0;
+	if (strcmp(line->key, "RootImage") == 0)
+		wiring->root_image = *line->value && strcmp(line->value, "/") != 0;
+	if (strcmp(line->key, "RootDirectoryStartOnly") == 0)
+		boolean_parse(line->value, &wiring->root_for_start_only, &reason);
 	return strcmp(line->key, "Sockets") == 0 ? add_words(&wiring->sockets, line->value) : 0;
 }
 

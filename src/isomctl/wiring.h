@@ -25,8 +25,10 @@ struct wiring {
 	size_t listen_count;
 	bool accepts;         /* Accept=yes: its services get connections */
 	bool private_network; /* a service whose processes are in another network namespace */
-	char *service;        /* Service=; NULL: none */
-	char *sockets;        /* of a service: the words of all Sockets=; NULL: none */
+	bool root_directory, root_image; /* a service has one of its own, */
+	bool root_for_start_only;        /* and only for its ExecStart= */
+	char *service;                   /* Service=; NULL: none */
+	char *sockets;                   /* of a service: the words of all Sockets=; NULL: none */
 };
 
 /* Reads a unit's files, in systemd's order. 0 or -ENOMEM; give back with wiring_free(). */

@@ -110,10 +110,56 @@ mentions() {
 	section web.service <<-'END'
 		Bind=tcp 127.0.0.0/8 80
 		Bind=udp 127.0.0.0/8 80
-		Bind=other udp 127.0.0.0/8 53
 		Socket=tcp 127.0.0.1 8080
 	END
 	mentions 1 'web.service:5:1: error: udp is bound to "web", and none of its Socket= lines is for udp'
+}
+
+@test "a label that is bound, and that no unit registers a socket under" {
+	section web.service <<-'END'
+		Bind=tcp 127.0.0.0/8 80
+		Bind=other udp 127.0.0.0/8 53
+		Bind=other udp 127.0.0.0/8 54
+		Bind=%i tcp 127.0.0.0/8 81
+	END
+	section app@.service <<<'Bind=%i tcp 127.0.0.0/8 82'
+	local found='web.service:5:1: warning: label "other" gets no socket'
+	sed -i /%i/d "$UNITS/web.service"
+	mentions 0 "$found"
+	section dns.service <<<$'Label=other\nBind=udp 127.0.0.0/8 55\nSocket=another tcp 127.0.0.1 53\nSocket=other udp 127.0.0.1 53'
+	mentions 0
+	sed -i /=other.udp/d "$UNITS/dns.service"
+	mentions 0 "$found" 'dns.service:5:1: warning: label "other" gets no socket'
+	sed -i /^Socket/d "$UNITS/dns.service"
+	mentions 0
+}
+
+@test "a root directory of its own, where the helper isn't found" {
+	local key
+	for key in RootDirectory=/srv/root RootImage=/srv/root.img; do
+		unit web.service <<<$'[Service]\nExecStart=/bin/true\n'"$key"$'\n[Isomer]\nBind=tcp 127.0.0.0/8 80'
+		mentions 1 "web.service: error: it has ${key%%=*}=, where isomer-helper isn't found: it takes RootDirectoryStartOnly=yes"
+		echo Required=no >>"$UNITS/web.service"
+		mentions 0 "web.service: warning: it has ${key%%=*}="
+		unit web.service.d/start.conf <<<$'[Service]\nRootDirectoryStartOnly=yes'
+		mentions 0
+		unit web.service.d/start.conf <<<$'[Service]\n'"${key%%=*}="
+		mentions 0
+		rm "$UNITS/web.service.d/start.conf"
+	done
+}
+
+@test "a section in a unit of a type that has none" {
+	unit nightly.timer <<<$'[Timer]\nOnCalendar=daily\n[Isomer]\nBind=tcp 127.0.0.0/8 80'
+	unit srv-web.mount.d/isomer.conf <<<$'[X-Isomer]\nLabel=web'
+	unit target.d/all.conf <<<$'[Isomer]'
+	unit right.timer <<<$'[Timer]\nOnCalendar=daily\n# [Isomer]'
+	ln -s nightly.timer "$UNITS/alias.timer"
+	finds 1 <<-END
+		%/nightly.timer:3:1: error: [Isomer] is a section of services and socket units: nobody reads it here
+		%/srv-web.mount.d/isomer.conf:1:1: error: [Isomer] is a section of services and socket units: nobody reads it here
+		%/target.d/all.conf:1:1: error: [Isomer] is a section of services and socket units: nobody reads it here
+	END
 }
 
 @test "a network namespace of its own, without a socket unit" {
@@ -134,8 +180,8 @@ mentions() {
 }
 
 @test "one binding under two labels, of two units; under one it is none of the matter" {
-	section a.service <<<'Bind=web tcp 192.0.2.0/24 80'
-	section b.service <<<'Bind=web tcp 192.0.2.7/24 80'
+	section a.service <<<$'Bind=tcp 192.0.2.0/24 80\nLabel=web'
+	section b.service <<<$'Bind=tcp 192.0.2.7/24 80\nLabel=web'
 	mentions 0
 	section c.service <<<$'\nBind=tcp 192.0.2.0/24 80'
 	mentions 1 "c.service:5:1: error: tcp 192.0.2.0/24 80: it is bound to \"c\" here, and to \"web\" by a.service at $UNITS/a.service:4"
