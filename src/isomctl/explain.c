@@ -265,6 +265,12 @@ static bool is_multicast(const struct in6_addr *address)
 		(address_family(address) == IPV4 && address->s6_addr[12] >> 4 == 14);
 }
 
+/* 255.255.255.255 */
+static bool is_limited_broadcast(const struct in6_addr *address)
+{
+	return address_family(address) == IPV4 && address->s6_addr32[3] == INADDR_BROADCAST;
+}
+
 /* The kernel names a route all the same; what others send to other addresses does arrive. */
 static void note_loopback_down(struct explanation *e)
 {
@@ -281,9 +287,18 @@ static void note_loopback_down(struct explanation *e)
 
 static void note_not_local(struct explanation *e)
 {
-	char address[INET6_ADDRSTRLEN], remedy[320] = "";
+	char address[INET6_ADDRSTRLEN], ip[LONGEST_IP], remedy[320] = "";
 
+	name_ip(e->options, ip);
 	address_format(&e->address, address);
+	if (IN6_IS_ADDR_LINKLOCAL(&e->address)) {
+		snprintf(remedy, sizeof(remedy), "%s address add %s/64 dev INTERFACE", ip, address);
+		add_note(e, "not_local", remedy,
+			"%s is a link-local address, and no interface here has it: a packet to it "
+			"doesn't arrive at any socket",
+			address);
+		return;
+	}
 	if (e->route == RTN_BROADCAST || e->route == RTN_MULTICAST || e->route == RTN_ANYCAST) {
 		add_note(e, "not_local", "",
 			"%s is a %s address: what is sent there is not dispatched", address,
@@ -303,6 +318,8 @@ static void look_at_route(struct explanation *e)
 	e->route_known = route_type(&e->address, &e->route) == 0;
 	if (e->route_known && is_multicast(&e->address))
 		e->route = RTN_MULTICAST; /* whatever routes there are for who sends to it */
+	if (e->route_known && is_limited_broadcast(&e->address))
+		e->route = RTN_BROADCAST; /* likewise */
 	if (e->route_known && e->route == RTN_LOCAL && !loopback_is_up())
 		note_loopback_down(e);
 	else if (e->route_known && e->route != RTN_LOCAL)
@@ -460,6 +477,34 @@ static bool is_started(const struct unit_state *state)
 	return false;
 }
 
+/* It crashed, say, and is started again in a while: "auto-restart", "auto-restart-queued". */
+static bool waits_for_restart(const struct unit_state *state)
+{
+	return strncmp(state->sub, "auto-restart", strlen("auto-restart")) == 0;
+}
+
+static void note_owner(struct explanation *e, const char *unit, const struct unit_state *state)
+{
+	char remedy[128];
+
+	if (waits_for_restart(state)) {
+		snprintf(remedy, sizeof(remedy), "journalctl --unit %.100s", unit);
+		add_note(e, "unit_not_started", remedy,
+			"%s has ended, and waits for its automatic restart", unit);
+	} else if (!is_started(state)) {
+		snprintf(remedy, sizeof(remedy), "systemctl start %.100s", unit);
+		add_note(e, "unit_not_started", remedy, "%s isn't started: it is %s", unit,
+			state->active);
+	} else if (e->verdict == REFUSED && !e->cookie) {
+		snprintf(remedy, sizeof(remedy), "journalctl --unit %.100s", unit);
+		add_note(e, "no_socket", remedy,
+			"%s is %s, and has no %s %s socket under this label: have it listen on "
+			"one, or see what its start said",
+			unit, state->active, family_name(address_family(&e->address)),
+			protocol_name(e->protocol));
+	}
+}
+
 /* The units whose the winner is: none of them may have a socket yet. */
 static size_t list_owners(const struct explanation *e, const char *units[MOST_UNITS])
 {
@@ -491,22 +536,9 @@ static void look_at_owners(struct explanation *e)
 		return;
 	if (e->unit[0])
 		e->unit_state = states[owners];
-	for (size_t i = 0; i < owners; i++) {
-		char remedy[128];
-
-		if (is_started(&states[i]) && e->verdict == REFUSED && !e->cookie)
-			add_note(e, "no_socket", "",
-				"%s is %s, and has no %s %s socket under this label: have it listen on "
-				"one",
-				units[i], states[i].active,
-				family_name(address_family(&e->address)),
-				protocol_name(e->protocol));
-		if (is_started(&states[i]) || !states[i].active[0])
-			continue;
-		snprintf(remedy, sizeof(remedy), "systemctl start %.100s", units[i]);
-		add_note(e, "unit_not_started", remedy, "%s isn't started: it is %s", units[i],
-			states[i].active);
-	}
+	for (size_t i = 0; i < owners; i++)
+		if (states[i].active[0])
+			note_owner(e, units[i], &states[i]);
 }
 
 /*
@@ -567,21 +599,31 @@ static int look_at_section(const char *name, void *context)
 	return candidates->count == MOST_UNITS;
 }
 
+/* What has units that run get what their sections say by now. */
+static const char *applying_command(void)
+{
+	const char *isomer = "isomer.service";
+	struct unit_state state;
+
+	return systemd_unit_states(&isomer, 1, &state) && strcmp(state.active, "active") == 0
+		? "systemctl daemon-reload && systemctl reload isomer"
+		: "systemctl daemon-reload && systemctl start isomer";
+}
+
 static void note_candidate(struct explanation *e, const char *unit, const struct unit_state *state)
 {
+	bool runs = is_started(state) && !waits_for_restart(state);
 	char remedy[320];
 
-	if (is_started(state))
-		snprintf(remedy, sizeof(remedy),
-			"systemctl daemon-reload && systemctl restart %.200s", unit);
-	else if (strcmp(state->active, "failed") == 0)
-		snprintf(remedy, sizeof(remedy), "journalctl --unit %.200s", unit);
-	else
+	if (runs)
+		snprintf(remedy, sizeof(remedy), "%s", applying_command());
+	else if (strcmp(state->active, "inactive") == 0)
 		snprintf(remedy, sizeof(remedy), "systemctl start %.200s", unit);
+	else
+		snprintf(remedy, sizeof(remedy), "journalctl --unit %.200s", unit);
 	add_note(e, "section_binds", remedy, "the section of %.255s binds it, and %s: it is %s",
-		unit,
-		is_started(state) ? "the unit was started without that line" : "isn't started",
-		state->active);
+		unit, runs ? "the unit runs without that line" : "isn't started",
+		waits_for_restart(state) ? "waiting for its automatic restart" : state->active);
 }
 
 /* Bindings last from a unit's start to its stop, so the reason may be that it isn't started. */

@@ -143,6 +143,9 @@ runs_trials() {
 	is 'root["arrives"], root["notes"][0]["remedy"]' '(False, None)'
 	explain udp 224.0.0.1 5353
 	is 'root["arrives"], root["notes"][0]["remedy"]' '(False, None)'
+	[[ $(isomctl explain udp 255.255.255.255 67) == *'broadcast address: what is sent there is not dispatched'* ]]
+	[[ $(isomctl explain udp 255.255.255.255 67) != *'Do:'* ]]
+	[[ $(isomctl explain tcp fe80::1 80) == *'link-local address, and no interface here has it'*'Do: ip address add fe80::1/64 dev INTERFACE'* ]]
 	[[ $(isomctl explain udp ff02::fb 5353) == *'multicast address: what is sent there is not dispatched'* ]]
 }
 

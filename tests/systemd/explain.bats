@@ -31,7 +31,7 @@ explained() { isomctl explain --json tcp 127.7.0.1 80 | json "($1)"; }
 	printf '[Isomer]\nBind=tcp ::1 80\n' | unit web.service.d/six.conf
 	systemctl daemon-reload
 	systemctl restart web
-	[[ $(isomctl explain tcp ::1 80) == *'web.service is active, and has no ipv6 tcp socket under this label: have it listen on one'* ]]
+	[[ $(isomctl explain tcp ::1 80) == *'web.service is active, and has no ipv6 tcp socket under this label: have it listen on one'*'Do: journalctl --unit web.service'* ]]
 	in_container rm /etc/systemd/system/web.service.d/six.conf
 	systemctl daemon-reload
 	systemctl restart web
@@ -59,8 +59,34 @@ explained() { isomctl explain --json tcp 127.7.0.1 80 | json "($1)"; }
 
 	systemctl start web
 	printf '[Isomer]\nBind=tcp 127.7.9.0/24 80\n' | unit web.service.d/more.conf
-	[[ $(isomctl explain tcp 127.7.9.1 80) == *'web.service'*'started without that line'*'Do: systemctl daemon-reload && systemctl restart web.service'* ]]
+	[[ $(isomctl explain tcp 127.7.9.1 80) == *'web.service'*'the unit runs without that line'*'Do: systemctl daemon-reload && systemctl reload isomer'* ]]
+	systemctl stop isomer
+	isomctl load
+	[[ $(isomctl explain tcp 127.7.9.1 80) == *'Do: systemctl daemon-reload && systemctl start isomer'* ]]
+	systemctl daemon-reload
+	systemctl start isomer
+	assert_answer web tcp 127.7.9.1 80
 	systemctl stop web
+}
+
+waits_for_restart() { [[ $(systemctl show --property SubState --value waiting) == auto-restart* ]]; }
+
+@test "a unit that waits for its automatic restart: explain doesn't tell it to listen" {
+	unit waiting.service <<-END
+		[Service]
+		Type=notify
+		ExecStart=$server --name waiting --notify --crash-after 1 tcp:127.0.0.1:8085
+		Restart=always
+		RestartSec=1h
+		[Isomer]
+		Bind=tcp 127.7.10.0/24 80
+	END
+	systemctl daemon-reload
+	systemctl start waiting
+	assert_answer waiting tcp 127.7.10.1 80
+	wait_until waits_for_restart
+	[[ $(isomctl explain tcp 127.7.10.1 80) == *'refused'*'waiting.service has ended, and waits for its automatic restart'*'Do: journalctl --unit waiting.service'* ]]
+	systemctl stop waiting
 }
 
 @test "explain tells the service that got the socket of a socket unit, or the unit while there is none" {
