@@ -99,7 +99,7 @@ static int refuse_address(
 	const char *text, const char *what, const char *advice, struct reason *reason)
 {
 	return refuse(reason, "\"%.64s\" is not an %s: %s", text, what,
-		has_port(text) ? "write the port apart" : advice);
+		has_port(text) ? "write the port after a blank" : advice);
 }
 
 int prefix_parse(const char *text, struct prefix *ret, struct reason *reason)

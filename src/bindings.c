@@ -450,7 +450,8 @@ static int say_not_bound(
 			"cannot unbind %s: it belongs to %s: take it out of the unit's "
 			"[Isomer] section, or stop the unit",
 			text, owner_name(d, claims_of_units->key.owner));
-	return fail(-ENOENT, "cannot unbind %s: it isn't bound", text);
+	return fail(-ENOENT, "cannot unbind %s: it isn't bound: 'isomctl bindings' lists what is",
+		text);
 }
 
 static int unbind_single(struct dispatcher *d, const struct selector *selector, destination_id last,

@@ -616,6 +616,15 @@ static int say_no_access(const char *path)
 	return -EPERM;
 }
 
+/* Likewise of who may look and not change: the lock takes the right to write. */
+static int say_no_change(const char *path)
+{
+	return fail(-EPERM,
+		"cannot change what is in %s: it takes root: the group \"" READERS
+		"\" may only read (status, bindings, explain)",
+		path);
+}
+
 /*
  * Checks that nobody else could have put a directory, or what is in it, there. So, from a file
  * system that is safe, down to the pins, nothing can be exchanged under our feet. -ENOENT, unsaid.
@@ -665,8 +674,9 @@ static int mount_bpffs(const char *path)
 {
 	if (mount("bpf", path, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755") < 0)
 		return fail(-errno,
-			"cannot mount a BPF file system on %s: %m: run mount -t bpf bpf %s", path,
-			path);
+			"cannot mount a BPF file system on %s: %m: as root, run mount -t bpf bpf "
+			"%s",
+			path, path);
 	notice("mounted a BPF file system on %s, in this mount namespace: whoever has "
 	       "another one ('ip netns exec' makes one each time) doesn't see it: use "
 	       "'isomctl --netns PATH' then",
@@ -893,7 +903,7 @@ int dispatcher_load(const char *bpffs, bool *ret_loaded)
 		return r;
 	locked = lock_state(path, LOCK_EX, true);
 	if (locked < 0)
-		return locked == -EACCES ? say_no_access(path) : locked;
+		return locked == -EACCES ? say_no_change(path) : locked;
 
 	link = link_open(path, netns, &program);
 	if (link >= 0) {
@@ -945,7 +955,7 @@ int dispatcher_unload(const char *bpffs, bool *ret_unloaded)
 		r = state_path(bpffs, false, netns, &path);
 	if (r == 0) {
 		locked = lock_state(path, LOCK_EX, false);
-		r = locked == -EACCES ? say_no_access(path) : locked < 0 ? locked : 0;
+		r = locked == -EACCES ? say_no_change(path) : locked < 0 ? locked : 0;
 	}
 	if (r == -ENOENT)
 		return check_no_other(path);
@@ -1114,7 +1124,7 @@ static int dispatcher_open_state(struct dispatcher *d, const char *bpffs)
 	if (r >= 0)
 		d->link = r = link_open(d->path, netns, &d->program);
 	if (r == -EACCES && d->writable)
-		return say_no_access(d->path);
+		return say_no_change(d->path);
 	if (r == -EACCES) {
 		dispatcher_unlock(d); /* what we wait for then may take the lock */
 		r = find_only_generation(d->path, &d->program);

@@ -206,10 +206,10 @@ int refuse_conflict(const struct dispatcher *d, const struct conflict *conflict,
 	selector_format(&ret->other.selector, text);
 	if (conflict->kind == OVERLAP)
 		give_reason(&ret->reason,
-			"%s, which %s has bound under label \"%s\", overlaps it, and neither holds "
-			"the other: make one of the two ranges end before the other begins, or "
-			"hold it",
-			text, owner, ret->other.label);
+			"%s, bound under label \"%s\"%s%s, overlaps it, and neither holds the "
+			"other: make one of the two ranges end before the other begins, or hold it",
+			text, ret->other.label, ret->same_owner ? "" : " by ",
+			ret->same_owner ? "" : owner);
 	else if (ret->same_owner)
 		give_reason(&ret->reason,
 			"label \"%s\" is to have it, too: take one of the two out",

@@ -431,8 +431,10 @@ static int register_if_complete(const struct unit *unit, enum occasion occasion,
 	if (r < 0)
 		return r;
 	if (processes == 0)
-		return fail(-ESRCH, "cannot register the sockets of %s: it has no process left",
-			unit->name.full);
+		return fail(-ESRCH,
+			"cannot register the sockets of %s: it has no process left: see what it "
+			"said before it ended: journalctl --unit %s",
+			unit->name.full, unit->name.full);
 
 	*ret_complete = !choice.missing.text[0] && !choice.partly;
 	if (!*ret_complete && !last_look)

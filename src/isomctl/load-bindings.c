@@ -94,7 +94,8 @@ static int say_refusal(const struct input *input, const struct refusal *refusal)
 	if (refusal->same_owner)
 		other = binding_file_find(input->text, input->length, &refusal->other);
 	if (other.line)
-		snprintf(other_text, sizeof(other_text), " (the other is at line %zu)", other.line);
+		snprintf(other_text, sizeof(other_text), " (the other is binding %zu, at line %zu)",
+			other.entry, other.line);
 	return fail(-EADDRINUSE,
 		"%s:%zu:%zu: binding %zu: cannot bind %s under label \"%s\": %s%s: nothing was "
 		"changed",

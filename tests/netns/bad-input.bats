@@ -71,7 +71,7 @@ refuses_all() {
 		bind foo tcp 127.0.0.1	it needs PORT as well
 		bind tcp 127.0.0.1 80	it needs LABEL PROTOCOL PREFIX PORT, and "127.0.0.1" is not a protocol: write tcp or udp
 		explain 192.0.2.7 80	it needs PROTOCOL ADDRESS PORT, and "192.0.2.7" is not a protocol
-		explain tcp 127.0.0.1:80	"127.0.0.1:80" is not an IP address: write the port apart
+		explain tcp 127.0.0.1:80	"127.0.0.1:80" is not an IP address: write the port after a blank
 		bind foo tcp 127.0.0.1 80 81	"81"
 		unbind foo tcp 127.0.0.1
 		unbind foo tcp 127.0.0.9 80 foo
@@ -144,7 +144,7 @@ refuses_all() {
 		register-pid --wait while 1 foo tcp 127.0.0.1 80	--wait: "while" is not a time span
 		register-pid 1 foo tcp 127.0.0.1/32 80	not an IP address
 		register-pid 1 foo tcp localhost 80	"localhost" is not an IP address: write one like 192.0.2.1
-		bind foo tcp [::1]:80 80	"[::1]:80" is not an IP prefix: write the port apart
+		bind foo tcp [::1]:80 80	"[::1]:80" is not an IP prefix: write the port after a blank
 		register-pid 1 foo tcp ::ffff:127.0.0.1 80	write 127.0.0.1
 	END
 }

@@ -72,8 +72,8 @@ print(json.dumps({"bindings": [{"label": "foo", "prefix": str(first + i), "port"
 		 {"label": "bar", "prefix": "127.0.0.3/8", "port": 80}]}
 	END
 	# Which of the two is named first is nobody's concern.
-	[[ $REFUSAL == *-:1:15:' binding 1: '*'"foo": label "bar" is to have it, too: take one'*'(the other is at line 2): nothing was changed' ||
-		$REFUSAL == *-:2:2:' binding 2: '*'"bar": label "foo" is to have it, too: take one'*'(the other is at line 1): nothing was changed' ]] ||
+	[[ $REFUSAL == *-:1:15:' binding 1: '*'"foo": label "bar" is to have it, too: take one'*'(the other is binding 2, at line 2): nothing was changed' ||
+		$REFUSAL == *-:2:2:' binding 2: '*'"bar": label "foo" is to have it, too: take one'*'(the other is binding 1, at line 1): nothing was changed' ]] ||
 		fail "neither place in:" "$REFUSAL"
 	assert_answer foo tcp 127.0.0.2 80
 }

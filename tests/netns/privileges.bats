@@ -133,7 +133,7 @@ teardown() {
 	[[ $(as_reader "$VISIBLE/isomctl" version) == "$(isomctl version)" ]]
 	for words in "bind bar tcp 127.0.0.1 80" "unbind foo tcp 127.0.0.1 80" unload upgrade load; do
 		# shellcheck disable=SC2086 # words
-		refuses 1 "it takes root" as_reader "$VISIBLE/isomctl" $words
+		refuses 1 "it takes root: the group \"isomer\" may only read" as_reader "$VISIBLE/isomctl" $words
 	done
 	# From Linux 5.19 on they need no capability.
 	run as_user --groups $READERS "$VISIBLE/isomctl" bindings
