@@ -200,11 +200,11 @@ check: ## install what is missing, build, and run all tests, or those named by T
 
 # For user spaces whose libc is older, a build that brings its own: tests/lib/boot-container tells more.
 PORTABLE = -Wl,--dynamic-linker=/usr/lib/isomer-tests/lib/ld.so -Wl,--disable-new-dtags,-rpath,/usr/lib/isomer-tests/lib
-check-matrix: ## run the tests, with SHORT=1 a part of them, on other kernels with other systemds, or on MACHINES="SUITE..." (root)
+check-matrix: ## run the tests, with SHORT=1 a part of them, on other kernels with other systemds, or on MACHINES="SUITE...", begun WITHIN=MINUTES (root)
 	@$(MAKE) --no-print-directory -s deps
 	@$(MAKE) --no-print-directory -s tests
 	@$(MAKE) --no-print-directory -s tests BUILD=$(BUILD)/portable LDFLAGS="$(PORTABLE)"
-	@BUILD=$(abspath $(BUILD)) MATRIX_SHORT=$(if $(SHORT),yes) tests/vm/matrix $(MACHINES)
+	@BUILD=$(abspath $(BUILD)) MATRIX_SHORT=$(if $(SHORT),yes) MATRIX_WITHIN=$(WITHIN) tests/vm/matrix $(MACHINES)
 
 deb: ## build the Debian package, into build/deb, and have lintian look at it
 	@$(MAKE) --no-print-directory -s deps
