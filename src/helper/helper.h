@@ -35,6 +35,9 @@ struct unit {
 int unit_open(struct sd_bus *manager, const char *name, struct unit *ret);
 void unit_close(struct unit *unit);
 
+/* Is this the end of its ExecReload=? What that has asked for may yet be going on. */
+bool unit_is_reloading(const struct unit *unit);
+
 /* On whose behalf sockets are looked for. */
 enum occasion {
 	STARTED,  /* the unit's: it is the last one started, and its sockets may yet appear */

@@ -161,15 +161,15 @@ static int ensure_holder(const struct unit *unit)
 }
 
 /*
- * Without Isomer is without the bindings of an earlier start, too, which would have refused what is
- * sent there. They stay where something else wants them.
+ * A start without Isomer is without the bindings of an earlier start, too, which would have what is
+ * sent there refused. They stay where something else wants them. A reload leaves all as it was.
  */
 static int go_on_without(const struct unit *unit, int error)
 {
 	int r = excuse(unit, error);
 
-	if (error == 0 || r < 0 ||
-		is_holder_wanted(unit->manager, unit->name.full, OF_ACTIVE_UNITS))
+	if (error == 0 || r < 0 || unit_is_reloading(unit) ||
+		is_holder_wanted(unit->manager, unit->name.full, OF_ALL_UNITS))
 		return r;
 	if (run_unbind(unit->name.full) < 0)
 		warn("%s may still have bindings, and no socket: 'systemctl stop %s' drops them",

@@ -406,16 +406,6 @@ static bool tells_readiness(const struct unit *unit)
 		strncmp(type, "notify", strlen("notify")) == 0;
 }
 
-/* Is this the end of its ExecReload=? What that has asked for may yet be going on. */
-static bool is_reloading(const struct unit *unit)
-{
-	_cleanup_(freep) char *state = NULL;
-
-	return manager_get_string(
-		       unit->manager, unit->object, UNIT_INTERFACE, "ActiveState", &state) == 0 &&
-		strcmp(state, "reloading") == 0;
-}
-
 /* One look; *ret_complete tells whether another one later could find more that is wanted. */
 static int register_if_complete(const struct unit *unit, enum occasion occasion,
 	struct dispatcher **change, unsigned long long patient_usec, bool last_look,
@@ -475,7 +465,7 @@ int unit_register_from_processes(const struct unit *unit, enum occasion occasion
 /* What a start waits for, and a reload: its server may be about to exchange its sockets. */
 static int register_patiently(const struct unit *unit, struct dispatcher **change)
 {
-	bool reloading = is_reloading(unit);
+	bool reloading = unit_is_reloading(unit);
 	unsigned long long patient_usec =
 		reloading || !tells_readiness(unit) ? unit->section.socket_timeout_usec : 0;
 	int r = register_from_processes(unit, STARTED, change, patient_usec);

@@ -182,6 +182,15 @@ int unit_open(struct sd_bus *manager, const char *name, struct unit *ret)
 	return r;
 }
 
+bool unit_is_reloading(const struct unit *unit)
+{
+	_cleanup_(freep) char *state = NULL;
+
+	return manager_get_string(
+		       unit->manager, unit->object, UNIT_INTERFACE, "ActiveState", &state) == 0 &&
+		strcmp(state, "reloading") == 0;
+}
+
 void unit_close(struct unit *unit)
 {
 	forget_section(unit);

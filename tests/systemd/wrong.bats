@@ -151,6 +151,19 @@ wrong_lines() {
 	done
 }
 
+@test "Required=no: a reload with a section gone wrong leaves all as it was" {
+	service reloaded 8030 <<<$'Required=no\nBind=tcp 127.5.31.0/24 80'
+	unit reloaded.service.d/reload.conf <<<$'[Service]\nExecReload=/bin/true'
+	systemctl daemon-reload
+	systemctl start reloaded
+	assert_answer reloaded tcp 127.5.31.1 80
+	service reloaded 8030 <<<$'Required=no\nBind=tcp 127.5.31.0/24 eighty'
+	systemctl daemon-reload
+	systemctl reload reloaded
+	assert_journal reloaded eighty 'goes on without Isomer'
+	assert_answer reloaded tcp 127.5.31.1 80
+}
+
 @test "it starts once the section is right" {
 	service mended 8009 <<<'Bind=tcp 127.5.9.0/24 eighty'
 	systemctl daemon-reload
