@@ -257,10 +257,14 @@ static void write_dropin(const struct generator *generator, const struct dropin 
 		return;
 	}
 	write_comment(file, dropin->section);
-	/* isomer@UNIT.service alone, which may be active already, wouldn't start isomer.service. */
+	/*
+	 * isomer@UNIT.service alone, which may be active already, wouldn't start isomer.service.
+	 * After= that one, its restart would wait for every unit that takes its time to stop, and
+	 * all other units for it; so the helper waits for it, if need be.
+	 */
 	fputs("[Unit]\n"
 	      "Wants=isomer.service isomer@%n.service\n"
-	      "After=isomer.service isomer@%n.service\n",
+	      "After=isomer@%n.service\n",
 		file);
 	if (dropin->has_foreign_root) /* that one fails, and says why */
 		fputs("Requires=isomer-bind@%n.service\n"

@@ -8,6 +8,7 @@
 
 #include "../cleanup.h"
 #include "../say.h"
+#include "../waiting.h"
 #include "helper.h"
 
 int unit_say_refusal(const struct unit *unit, const struct refusal *refusal)
@@ -25,10 +26,32 @@ int unit_say_refusal(const struct unit *unit, const struct refusal *refusal)
 		refusal->reason.text);
 }
 
+#define POLL_INTERVAL_MSEC 10
+
+static bool has_job(struct sd_bus *manager, const char *unit)
+{
+	_cleanup_(freep) char *type = manager_job_type(manager, unit);
+
+	return type && type[0];
+}
+
+/* A unit's start wants isomer.service, and isn't ordered after it: the latter may yet be loading.
+ */
+static int begin_when_loaded(struct sd_bus *manager, struct dispatcher **ret)
+{
+	int r = change_begin(NULL, MISSING_IS_QUIET, ret);
+
+	while (r == -ENOENT && has_job(manager, "isomer.service")) {
+		pause_msec(POLL_INTERVAL_MSEC);
+		r = change_begin(NULL, MISSING_IS_QUIET, ret);
+	}
+	return r == -ENOENT ? change_begin(NULL, MISSING_IS_ERROR, ret) : r;
+}
+
 int unit_bind(const struct unit *unit)
 {
 	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
-	int r = change_begin(NULL, MISSING_IS_ERROR, &d);
+	int r = begin_when_loaded(unit->manager, &d);
 
 	struct unit_bindings wanted = {.unit = unit->name.full,
 		.bindings = unit->section.bindings,
@@ -160,21 +183,13 @@ static int ensure_holder(const struct unit *unit)
 	return manager_is_active(unit->manager, holder) ? 0 : manager_start(unit->manager, holder);
 }
 
-/*
- * A start without Isomer is without the bindings of an earlier start, too, which would have what is
- * sent there refused. They stay where something else wants them. A reload leaves all as it was.
- */
-static int go_on_without(const struct unit *unit, int error)
+void unit_go_without(const struct unit *unit)
 {
-	int r = excuse(unit, error);
+	const char *name = unit->name.full;
 
-	if (error == 0 || r < 0 || unit_is_reloading(unit) ||
-		is_holder_wanted(unit->manager, unit->name.full, OF_ALL_UNITS))
-		return r;
-	if (run_unbind(unit->name.full) < 0)
+	if (!is_holder_wanted(unit->manager, name, OF_ALL_UNITS) && run_unbind(name) < 0)
 		warn("%s may still have bindings, and no socket: 'systemctl stop %s' drops them",
-			unit->name.full, unit->name.full);
-	return 0;
+			name, name);
 }
 
 /* The unit's start waits here until it is dispatched to. */
@@ -195,7 +210,11 @@ int run_register(const char *name)
 		r = ensure_holder(&unit);
 	if (r == 0)
 		r = unit_register(&unit, STARTED);
-	return go_on_without(&unit, r);
+	if (r == 0 || excuse(&unit, r) < 0)
+		return r;
+	if (!unit_is_reloading(&unit)) /* else all is left as it was */
+		unit_go_without(&unit);
+	return 0;
 }
 
 /*

@@ -105,6 +105,27 @@ main_pid() { systemctl show --property=MainPID --value "$1"; }
 	assert_answer direct tcp 127.3.1.1 80
 }
 
+@test "a unit that takes its time to stop has neither isomer.service nor other units wait" {
+	listening_service slow 8031 <<<'Bind=tcp 127.3.31.0/24 80'
+	unit slow.service.d/slow.conf <<<$'[Service]\nExecStop=/bin/sh -c "until [ -e /run/stop-slow ]; do sleep 0.05; done"'
+	systemctl daemon-reload
+	systemctl start slow
+	systemctl --no-block restart slow
+	wait_until is_stopping slow
+	local command
+	for command in 'reload isomer' 'restart isomer' 'restart direct' 'stop isomer' 'restart direct'; do
+		# shellcheck disable=SC2086 # two words
+		systemctl $command
+		is_stopping slow
+	done
+	assert_answer direct tcp 127.3.1.1 80
+	in_container touch /run/stop-slow
+	wait_until assert_answer slow tcp 127.3.31.1 80
+	systemctl stop slow
+}
+
+is_stopping() { [[ $(systemctl show --property ActiveState --value "$1") == deactivating ]]; }
+
 @test "a unit stops as ever while isomer.service is stopped" {
 	systemctl stop isomer
 	systemctl stop direct held.socket held.service
