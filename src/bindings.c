@@ -554,6 +554,7 @@ static int sync_acquire_owners(struct sync *sync)
 
 		unit->result = 0;
 		sync->owners[i] = owner_find(sync->d, unit->unit);
+		unit->had_any = sync->owners[i] != ADMINISTRATOR; /* the idle ones are gone */
 		if (unit->count && sync->owners[i] == ADMINISTRATOR)
 			unit->result = owner_acquire(sync->d, unit->unit, &sync->owners[i]);
 		if (sync->owners[i] != ADMINISTRATOR)

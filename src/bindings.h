@@ -69,7 +69,8 @@ struct unit_bindings {
 	const char *unit;
 	const struct binding *bindings; /* each one once */
 	size_t count;
-	int result; /* 0, or why it could not be done: then the unit keeps what it had */
+	bool had_any; /* filled in: were there any of the unit's before? */
+	int result;   /* 0, or why it could not be done: then the unit keeps what it had */
 	struct refusal refusal; /* where that is -EADDRINUSE; all else was said */
 };
 

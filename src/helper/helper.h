@@ -51,6 +51,12 @@ void name_holder(char holder[HOLDER_SIZE], const char *unit);
 /* Are the unit's bindings to be there now: is it active, or somebody else wants them always? */
 bool unit_wants_bindings(const struct unit *unit);
 
+/*
+ * Has a unit that goes on without Isomer, as Required=no lets it, go on without its bindings, too,
+ * for what is sent there would be refused; unless something else wants them.
+ */
+void unit_go_without(const struct unit *unit);
+
 /* Says that one of the unit's bindings can't be, and where it is asked for. Returns -EADDRINUSE. */
 int unit_say_refusal(const struct unit *unit, const struct refusal *refusal);
 

@@ -17,7 +17,8 @@ struct candidate {
 	uint64_t active_since; /* 0: it isn't active */
 	struct unit unit;
 	bool is_restored;
-	int result; /* 0: all is as it should be so far; said, where it isn't */
+	bool was_bound; /* it had bindings before */
+	int result;     /* 0: all is as it should be so far; said, where it isn't */
 };
 
 struct candidates {
@@ -205,6 +206,7 @@ static int bind_units(struct candidates *candidates, struct sd_bus *manager)
 		if (!candidate->is_restored)
 			continue;
 		candidate->result = wanted[j].result;
+		candidate->was_bound = wanted[j].had_any;
 		if (candidate->result == -EADDRINUSE)
 			unit_say_refusal(&candidate->unit, &wanted[j].refusal);
 		j++;
@@ -228,6 +230,9 @@ static void register_units(struct candidates *candidates)
 			candidate->result = candidate->unit.section.present
 				? unit_register(&candidate->unit, RESTORED)
 				: unit_unregister(candidate->name);
+		if (candidate->result < 0 && candidate->unit.section.present &&
+			!candidate->unit.section.required && !candidate->was_bound)
+			unit_go_without(&candidate->unit);
 		if (candidate->result < 0)
 			warn("%s has not all that its section asks for: see above",
 				candidate->name);

@@ -29,6 +29,12 @@ assert_inactive() {
 	done
 }
 
+# assert_unbound PREFIX: there is no binding of that prefix, whatever its length.
+assert_unbound() {
+	local list
+	list=$(isomctl --json bindings) && [[ $list != *"\"$1/"* ]] || fail "$1 is bound, or can't be asked for:" "$list"
+}
+
 # assert_journal UNIT TEXT...: each TEXT is in what the unit said, and systemd about it.
 assert_journal() {
 	local unit=$1 text said

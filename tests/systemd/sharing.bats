@@ -122,7 +122,7 @@ assert_unbound() { [[ $(isomctl --json bindings --ip "$1" --port "$2") != *prefi
 	systemctl start ranged-outer ranged-inner
 	assert_answer ranged-outer tcp 127.5.9.1 100
 	assert_answer ranged-inner tcp 127.5.9.1 155
-	assert_start_fails ranged-cut "ranged-cut.service:5: cannot bind tcp 127.5.9.0/24 155-165 under label \"ranged-cut\": tcp 127.5.9.0/24 150-159, which ranged-inner.service has bound"
+	assert_start_fails ranged-cut "ranged-cut.service:5: cannot bind tcp 127.5.9.0/24 155-165 under label \"ranged-cut\": tcp 127.5.9.0/24 150-159, bound under label \"ranged-inner\" by ranged-inner.service, overlaps it"
 	systemctl stop ranged-inner
 	assert_answer ranged-outer tcp 127.5.9.1 155
 	systemctl stop ranged-outer

@@ -133,7 +133,12 @@ wrong_lines() {
 	systemctl start deaf
 	assert_journal deaf 'Socket=tcp 127.0.0.1 9999' 'Required=no'
 	assert_refused tcp 127.5.8.1 80
-	[[ $(isomctl --json bindings) != *127.5.8.0* ]]
+	assert_unbound 127.5.8.0
+	systemctl reload isomer
+	assert_unbound 127.5.8.0
+	systemctl restart isomer
+	assert_unbound 127.5.8.0
+	assert_answer deaf tcp 127.0.0.1 8008
 }
 
 @test "Required=no: a restart with a section gone wrong leaves no bindings of before" {
@@ -147,7 +152,7 @@ wrong_lines() {
 		systemctl daemon-reload
 		systemctl restart spoilt
 		assert_answer spoilt tcp 127.0.0.1 8029
-		[[ $(isomctl --json bindings) != *127.5.10.0* ]]
+		assert_unbound 127.5.10.0
 	done
 }
 
@@ -174,7 +179,7 @@ wrong_lines() {
 	assert_answer mended tcp 127.5.9.1 80
 	systemctl stop mended
 	assert_refused tcp 127.5.9.1 80
-	[[ $(isomctl --json bindings) != *127.5.9.0* ]]
+	assert_unbound 127.5.9.0
 }
 
 @test "[X-Isomer] is the same, and systemd says nothing of it" {
