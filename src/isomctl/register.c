@@ -2,9 +2,11 @@
 /* isomctl register, register-pid, unregister: which socket gets a label's packets. */
 #include <errno.h>
 #include <getopt.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../bindings.h"
@@ -97,22 +99,18 @@ static int parse_pid(const char *text, pid_t *ret)
 	return 0;
 }
 
-/* PID, or the path of a file that holds it. */
-static int take_pid(const char *text, pid_t *ret)
+/* Reads it from a file. -ENOENT, -ENODATA (it is empty yet) and other errors of reading: unsaid. */
+static int read_pid_file(const char *path, pid_t *ret)
 {
-	_cleanup_(fclosep) FILE *file = NULL;
+	_cleanup_(fclosep) FILE *file = fopen(path, "re");
 	char line[32] = "";
 
-	if (parse_pid(text, ret) == 0)
-		return 0;
-	file = fopen(text, "re");
 	if (!file)
-		return fail(-errno,
-			"\"%s\" is neither a process id nor a readable file: %m: write a number "
-			"from 1, or the path of a PID file",
-			text);
-	if (!fgets(line, sizeof(line), file) || parse_pid(line, ret) < 0)
-		return fail(-EINVAL, "%s doesn't hold a process id", text);
+		return -errno;
+	if (!fgets(line, sizeof(line), file))
+		return ferror(file) ? -errno : -ENODATA;
+	if (parse_pid(line, ret) < 0)
+		return fail(-EINVAL, "%s doesn't hold a process id", path);
 	return 0;
 }
 
@@ -169,15 +167,17 @@ static int say_process_error(int error, pid_t pid)
 }
 
 struct pid_request {
-	unsigned long long patient_usec; /* of --wait; FOREVER: as long as the process lives */
-	pid_t pid;
+	const char *process; /* PID, or the path of a file that holds it */
 	char label[NAME_SIZE];
 	uint8_t protocol;
 	struct in6_addr address;
 	uint16_t port;
+
+	unsigned long long patient_usec; /* of --wait; FOREVER: as long as the process lives */
+	unsigned long long begin_usec;
 };
 
-/* Returns 0 and the arguments in *argv, MISUSED, or a negative errno, said. */
+/* Returns 0 and the arguments in *argv, or MISUSED. */
 static int take_pid_request(int argc, char ***argv, struct pid_request *ret)
 {
 	static const struct option long_options[] = {{"wait", required_argument, NULL, 'w'}, {}};
@@ -185,7 +185,7 @@ static int take_pid_request(int argc, char ***argv, struct pid_request *ret)
 	char **words;
 	int r;
 
-	*ret = (struct pid_request){};
+	*ret = (struct pid_request){.begin_usec = monotonic_usec()};
 	optind = 0;
 	while (getopt_long_only(argc, *argv, "", long_options, NULL) != -1)
 		if (timespan_parse(optarg, &ret->patient_usec, &reason) < 0)
@@ -201,40 +201,97 @@ static int take_pid_request(int argc, char ***argv, struct pid_request *ret)
 		address_parse(words[3], &ret->address, &reason) < 0 ||
 		port_parse(words[4], &ret->port, &reason) < 0)
 		return misused(&register_pid_command, "%s", reason.text);
-	return take_pid(words[0], &ret->pid);
+	ret->process = words[0];
+	return 0;
 }
 
-/* Borrows the sockets that are asked for, if any are there. */
-static int find_listening(const struct pid_request *request, struct socket_list *ret)
+static bool may_wait(const struct pid_request *request)
 {
-	int r = socket_list_add_process(ret, request->pid);
+	return monotonic_usec() - request->begin_usec < request->patient_usec;
+}
 
-	if (r < 0)
-		return say_process_error(r, request->pid);
-	keep_listening_at(ret, request->protocol, &request->address, request->port);
-	return 0;
+/* A PID file may be written later than its daemon is started. */
+static int find_process(const struct pid_request *request, pid_t *ret)
+{
+	const char *text = request->process;
+	int r;
+
+	if (parse_pid(text, ret) == 0)
+		return 0;
+	while ((r = read_pid_file(text, ret)) == -ENOENT || r == -ENODATA) {
+		if (!may_wait(request))
+			break;
+		pause_msec(POLL_INTERVAL_MSEC);
+	}
+	if (r == -ENODATA)
+		return fail(r, "%s is empty, and should hold a process id", text);
+	if (r < 0 && r != -EINVAL) /* that is said */
+		return fail(r,
+			"\"%s\" is neither a process id nor a readable file: %m: write a number "
+			"from 1, or the path of a PID file",
+			text);
+	return r;
+}
+
+/* Waits for it to end, so long. */
+static bool has_ended(int pidfd, int milliseconds)
+{
+	struct pollfd process = {.fd = pidfd, .events = POLLIN};
+
+	return poll(&process, 1, milliseconds) == 1;
+}
+
+/*
+ * Borrows the socket of a process that is asked for. What was found is the process's as long as
+ * that hasn't ended: afterwards its id may be another one's.
+ */
+static int find_listening(const struct pid_request *request, pid_t pid, struct socket_list *ret)
+{
+	_cleanup_(closep) int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	bool last_look, ended;
+
+	if (pidfd < 0)
+		return say_process_error(-errno, pid);
+	do {
+		int r;
+
+		last_look = !may_wait(request);
+		r = socket_list_add_process(ret, pid);
+		if (r < 0 && r != -ESRCH)
+			return say_process_error(r, pid);
+		keep_listening_at(ret, request->protocol, &request->address, request->port);
+		ended = has_ended(pidfd, ret->count || last_look ? 0 : POLL_INTERVAL_MSEC);
+	} while (!ended && ret->count == 0 && !last_look);
+	return ended ? fail(-ESRCH, "process %d has ended", pid) : 0;
+}
+
+/* Who waits for a process learns before that there is nothing to register it with. */
+static int look_for_dispatcher(const struct options *options)
+{
+	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
+
+	return dispatcher_open(options->bpffs, false, MISSING_IS_ERROR, &d);
 }
 
 static int run_register_pid(const struct options *options, int argc, char **argv)
 {
 	_cleanup_(socket_list_free) struct socket_list sockets = {};
-	unsigned long long begin = monotonic_usec();
 	struct pid_request request;
-	bool last_look;
+	pid_t pid;
 	int r = take_pid_request(argc, &argv, &request);
 
 	if (r != 0)
 		return r;
-	do {
-		last_look = monotonic_usec() - begin >= request.patient_usec;
-		r = find_listening(&request, &sockets);
-		if (r == 0 && sockets.count == 0 && !last_look)
-			pause_msec(POLL_INTERVAL_MSEC);
-	} while (r == 0 && sockets.count == 0 && !last_look);
+	if (request.patient_usec)
+		r = look_for_dispatcher(options);
+	if (r == 0)
+		r = find_process(&request, &pid);
+	if (r == 0)
+		r = find_listening(&request, pid, &sockets);
 	if (r < 0)
 		return r;
 	if (sockets.count == 0)
-		return say_not_found(request.pid, argv[2], argv[3], argv[4]);
+		return say_not_found(pid, argv[2], argv[3], argv[4]);
 	return register_sockets(options, request.label, &sockets);
 }
 
@@ -288,8 +345,9 @@ const struct command register_pid_command = {
 	.name = "register-pid",
 	.arguments = "[--wait TIMESPAN] PID|PIDFILE LABEL PROTOCOL IP PORT",
 	.summary = "register a socket of a running process",
-	.help = "--wait TIMESPAN  wait so long (\"5\" seconds, \"500ms\", \"infinity\") for the\n"
-		"                 process to listen; by default it must do so already\n\n"
+	.help = "--wait TIMESPAN  wait so long (\"5\" seconds, \"500ms\", \"infinity\") for PIDFILE\n"
+		"                 to be there and for the process to listen; by default both\n"
+		"                 must be so already\n\n"
 		"Borrows the process's socket that listens at IP and PORT and puts it under the\n"
 		"label, in place of what was there. The process notices nothing.\n\n"
 		"Examples:\n"

@@ -39,7 +39,7 @@ setup() {
 }
 
 @test "register-pid --wait: until the process listens, or the time is over, or the process ends" {
-	local server
+	local server waiting parent status=0
 	setpriv --pdeathsig KILL nsenter --target "$NETNS_PID" --net --mount \
 		"$BUILD/tests/echo-server" --name slow --delay-ms 500 tcp:127.0.0.1:8080 3>&- >/dev/null &
 	server=$!
@@ -50,10 +50,44 @@ setup() {
 	assert_answer slow tcp 127.0.0.9 80
 
 	isomctl register-pid --wait infinity $server foo tcp 127.0.0.1 8081 2>"$BATS_TEST_TMPDIR/said" &
+	waiting=$!
+	wait_until holds_pidfd "isomctl register-pid --wait infinity $server"
 	kill -KILL $server
-	run ! wait $!
+	wait $waiting || status=$?
+	[[ $status == 1 && $(<"$BATS_TEST_TMPDIR/said") == *"process $server has ended"* ]] || fail "$status, $(<"$BATS_TEST_TMPDIR/said")"
 	wait $server || true
-	[[ $(<"$BATS_TEST_TMPDIR/said") == *"there is no process $server"* ]]
+	refuses 1 "there is no process $server" isomctl register-pid --wait infinity $server foo tcp 127.0.0.1 8080
+
+	# It has ended, and is still there, for its parent doesn't ask what became of it.
+	# shellcheck disable=SC2016 # expanded by that shell
+	setpriv --pdeathsig KILL sh -c 'setpriv --pdeathsig KILL sleep infinity & echo $! >"$1" && exec sleep infinity' sh "$BATS_TEST_TMPDIR/child" 3>&- &
+	parent=$!
+	wait_until grep -qx sleep /proc/$parent/comm
+	server=$(<"$BATS_TEST_TMPDIR/child")
+	kill "$server"
+	wait_until grep -q 'State:.Z' "/proc/$server/status"
+	refuses 1 "process $server has ended" isomctl register-pid --wait infinity "$server" foo tcp 127.0.0.1 8080
+	kill $parent
+}
+
+# holds_pidfd COMMAND: of the process whose command line ends so.
+holds_pidfd() { readlink "/proc/$(pgrep -n -f "^$BUILD/$1")"/fd/* | grep -q pidfd; }
+
+@test "register-pid --wait: until the PID file is there, and has something in it" {
+	local file=$BATS_TEST_TMPDIR/late.pid
+	start_server --name late tcp:127.0.0.1:8080
+	isomctl register-pid --wait 30s "$file" foo tcp 127.0.0.1 8080 &
+	wait_until pgrep -f "^$BUILD/isomctl register-pid --wait 30s"
+	: >"$file"
+	echo "$SERVER_PID" >"$file"
+	wait $!
+	assert_answer late tcp 127.0.0.9 80
+	: >"$file"
+	refuses 1 "late.pid is empty, and should hold a process id" isomctl register-pid --wait 50ms "$file" foo tcp 127.0.0.1 8080
+	rm "$file"
+	refuses 1 "neither a process id nor a readable file" isomctl register-pid --wait 50ms "$file" foo tcp 127.0.0.1 8080
+	isomctl unload
+	refuses 1 "no dispatcher is loaded" isomctl register-pid --wait infinity "$file" foo tcp 127.0.0.1 8080
 }
 
 @test "it doesn't matter whether the binding or the socket comes first" {
