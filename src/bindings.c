@@ -11,6 +11,7 @@
 #include "cleanup.h"
 #include "destination.h"
 #include "say.h"
+#include "shellword.h"
 #include "truth.h"
 
 /* With more ranges than this, a new generation is made sooner than one range put among them. */
@@ -471,7 +472,7 @@ int bindings_unbind(struct dispatcher *d, const struct binding *binding)
 	struct bound gone = {key_of_selector(&binding->selector, ADMINISTRATOR), NOWHERE};
 	_cleanup_(freep) struct bound *claims = NULL;
 	const struct bound *others = NULL;
-	char text[LONGEST_SELECTOR_TEXT];
+	char text[LONGEST_SELECTOR_TEXT], word[SHELL_WORD_SIZE(NAME_SIZE)];
 	destination_id last;
 	size_t count;
 	int r = find_by_hand(d, &binding->selector, &last);
@@ -484,7 +485,7 @@ int bindings_unbind(struct dispatcher *d, const struct binding *binding)
 			"cannot unbind %s from label \"%s\": it is bound to \"%s\": "
 			"isomctl unbind %s %s",
 			text, binding->label, d->now.destinations[last].label,
-			d->now.destinations[last].label, text);
+			shell_word(d->now.destinations[last].label, word, sizeof(word)), text);
 	if (last != NOWHERE && is_range(&gone.key)) {
 		struct refusal refusal;
 

@@ -10,6 +10,7 @@
 #include "array.h"
 #include "cleanup.h"
 #include "say.h"
+#include "shellword.h"
 
 #define READ_CHUNK 65536U /* entries per system call */
 
@@ -198,7 +199,7 @@ int refuse_conflict(const struct dispatcher *d, const struct conflict *conflict,
 {
 	const struct bound *other = refused == conflict->a ? conflict->b : conflict->a;
 	const char *owner = owner_text(d, other->key.owner);
-	char text[LONGEST_SELECTOR_TEXT];
+	char text[LONGEST_SELECTOR_TEXT], word[SHELL_WORD_SIZE(NAME_SIZE)];
 
 	ret->refused = binding_of(d, refused);
 	ret->other = binding_of(d, other);
@@ -218,7 +219,8 @@ int refuse_conflict(const struct dispatcher *d, const struct conflict *conflict,
 		give_reason(&ret->reason,
 			"%s has bound it under label \"%s\": use that label, or isomctl unbind %s "
 			"%s",
-			owner, ret->other.label, ret->other.label, text);
+			owner, ret->other.label, shell_word(ret->other.label, word, sizeof(word)),
+			text);
 	else
 		give_reason(&ret->reason,
 			"%s has bound it under label \"%s\": use that label, or stop %s", owner,

@@ -25,6 +25,7 @@
 #include "../netlink.h"
 #include "../say.h"
 #include "../section.h"
+#include "../shellword.h"
 #include "../trial.h"
 #include "group.h"
 #include "holders.h"
@@ -45,7 +46,7 @@ static const char *const verdict_names[] = {
 struct note {
 	const char *kind;
 	char text[512];
-	char remedy[320]; /* a command; empty: none */
+	char remedy[SHELL_WORD_SIZE(NAME_SIZE) + 64]; /* a command; empty: none */
 };
 
 struct explanation {
@@ -237,18 +238,31 @@ static bool is_loopback(const struct in6_addr *address)
 }
 
 /*
- * What to make local: all of the binding, or the address alone. Routes take a lo that is up, which
- * has those of its own addresses.
+ * What to make local: all of the binding, or the address alone, where the rest may be other
+ * machines': of 0.0.0.0/0, and of what holds addresses of this machine, as its own subnet does.
  */
+static struct prefix prefix_to_make_local(const struct explanation *e)
+{
+	_cleanup_(local_prefixes_free) struct local_prefixes local = {};
+	struct prefix address = {e->address, 128}, bound;
+
+	if (!e->match_count)
+		return address;
+	bound = selector_of_key(&e->matches[0].key).prefix;
+	return prefix_written_length(&bound) > 0 && local_prefixes_read(&local) == 0 &&
+			prefix_locality(&local, &bound) == NOT_LOCAL
+		? bound
+		: address;
+}
+
+/* Routes take a lo that is up, which has those of its own addresses. */
 static void suggest_route(const struct explanation *e, char *text, size_t size)
 {
+	struct prefix local = prefix_to_make_local(e);
 	char prefix[LONGEST_PREFIX_TEXT], ip[LONGEST_IP];
-	struct prefix local = {e->address, 128};
 	bool up = loopback_is_up();
 	int length = 0;
 
-	if (e->match_count)
-		local = selector_of_key(&e->matches[0].key).prefix;
 	name_ip(e->options, ip);
 	*text = '\0';
 	if (!up)
@@ -309,8 +323,11 @@ static void note_not_local(struct explanation *e)
 	}
 	suggest_route(e, remedy, sizeof(remedy));
 	add_note(e, "not_local", remedy,
-		"%s isn't local on this machine: a packet to it doesn't arrive at any socket",
-		address);
+		"%s isn't local on this machine: a packet to it doesn't arrive at any socket%s",
+		address,
+		e->route == RTN_UNICAST
+			? "; what the machine sends there goes elsewhere, and wouldn't any more"
+			: "");
 }
 
 static void look_at_route(struct explanation *e)
@@ -549,6 +566,7 @@ struct candidates {
 	const struct explanation *e;
 	struct unitpath unitpath;
 	struct unit_name names[MOST_UNITS];
+	bool required[MOST_UNITS]; /* what their sections' Required= says */
 	size_t count;
 };
 
@@ -593,8 +611,10 @@ static int look_at_section(const char *name, void *context)
 		is_candidate(candidates, &unit))
 		return 0;
 	section_check(&unit, files, count, ignore, NULL, &section);
-	if (section_holds(&section, candidates->e))
+	if (section_holds(&section, candidates->e)) {
+		candidates->required[candidates->count] = section.required;
 		unit_name_copy(&unit, &candidates->names[candidates->count++]);
+	}
 	section_free(&section);
 	return candidates->count == MOST_UNITS;
 }
@@ -610,7 +630,8 @@ static const char *applying_command(void)
 		: "systemctl daemon-reload && systemctl start isomer";
 }
 
-static void note_candidate(struct explanation *e, const char *unit, const struct unit_state *state)
+static void note_candidate(
+	struct explanation *e, const char *unit, bool required, const struct unit_state *state)
 {
 	bool runs = is_started(state) && !waits_for_restart(state);
 	char remedy[320];
@@ -622,7 +643,11 @@ static void note_candidate(struct explanation *e, const char *unit, const struct
 	else
 		snprintf(remedy, sizeof(remedy), "journalctl --unit %.200s", unit);
 	add_note(e, "section_binds", remedy, "the section of %.255s binds it, and %s: it is %s",
-		unit, runs ? "the unit runs without that line" : "isn't started",
+		unit,
+		!runs              ? "isn't started"
+			: required ? "the unit runs without that line"
+				   : "the unit runs without that line, or goes on without Isomer, "
+				     "as Required=no lets it: its journal tells",
 		waits_for_restart(state) ? "waiting for its automatic restart" : state->active);
 }
 
@@ -642,19 +667,20 @@ static void look_for_sections(struct explanation *e)
 		units[i] = candidates.names[i].full;
 	if (systemd_unit_states(units, candidates.count, states))
 		for (size_t i = 0; i < candidates.count; i++)
-			note_candidate(e, units[i], &states[i]);
+			note_candidate(e, units[i], candidates.required[i], &states[i]);
 }
 
 /* What was bound by hand is nobody's to start. */
 static void look_for_registration(struct explanation *e)
 {
+	char word[SHELL_WORD_SIZE(NAME_SIZE)], remedy[sizeof(word) + 64];
 	const char *units[MOST_UNITS];
-	char remedy[320];
 
 	if (e->verdict != REFUSED || e->cookie || list_owners(e, units))
 		return;
-	snprintf(remedy, sizeof(remedy), "isomctl register-pid PID %.200s %s ADDRESS PORT",
-		e->d->now.destinations[e->destination].label, protocol_name(e->protocol));
+	snprintf(remedy, sizeof(remedy), "isomctl register-pid PID %s %s ADDRESS PORT",
+		shell_word(e->d->now.destinations[e->destination].label, word, sizeof(word)),
+		protocol_name(e->protocol));
 	add_note(e, "no_socket", remedy,
 		"a server's %s %s socket is to be registered under this label",
 		family_name(address_family(&e->address)), protocol_name(e->protocol));

@@ -139,6 +139,18 @@ runs_trials() {
 	is 'root["arrives"], [n["kind"] for n in root["notes"] if n["kind"] != "no_socket"]' '(True, [])'
 	explain tcp 198.51.100.1 99
 	is 'root["verdict"], root["notes"][0]["remedy"]' "('not_bound', 'ip route add local 198.51.100.1/32 dev lo')"
+	# What other machines have stays theirs: of a binding that holds this one's subnet, or everything, the address alone.
+	isomctl bind all tcp 0.0.0.0/0 8080
+	in_ns ip link add veth0 type veth peer veth1
+	in_ns ip address add 192.168.7.1/24 dev veth0
+	in_ns ip link set veth0 up
+	in_ns ip route add default via 192.168.7.254
+	isomctl bind lan tcp 192.168.7.0/24 80
+	explain tcp 203.0.113.9 8080
+	is 'root["notes"][0]["remedy"]' 'ip route add local 203.0.113.9/32 dev lo'
+	explain tcp 192.168.7.9 80
+	is 'root["notes"][0]["remedy"]' 'ip route add local 192.168.7.9/32 dev lo'
+	[[ $(isomctl explain tcp 192.168.7.9 80) == *'what the machine sends there goes elsewhere, and wouldn'* ]]
 	explain tcp 127.255.255.255 80
 	is 'root["arrives"], root["notes"][0]["remedy"]' '(False, None)'
 	explain udp 224.0.0.1 5353
@@ -147,6 +159,20 @@ runs_trials() {
 	[[ $(isomctl explain udp 255.255.255.255 67) != *'Do:'* ]]
 	[[ $(isomctl explain tcp fe80::1 80) == *'link-local address, and no interface here has it'*'Do: ip address add fe80::1/64 dev INTERFACE'* ]]
 	[[ $(isomctl explain udp ff02::fb 5353) == *'multicast address: what is sent there is not dispatched'* ]]
+}
+
+@test "a label in a command that is proposed is a word of it, whatever is in it" {
+	local label
+	for label in 'two words' "it's" -dash '--' 'a;b' '$HOME' $'esc\e[31m' 'web'; do
+		isomctl bind -- "$label" tcp 127.9.0.1 80
+		explain tcp 127.9.0.1 80
+		word=$(json 'root["notes"][0]["remedy"]' <<<"$EXPLAINED")
+		[[ $word != *$'\e'* ]]
+		word=${word#isomctl register-pid PID } word=${word% tcp ADDRESS PORT} word=${word#-- }
+		[[ $(eval "printf %s $word") == "$label" ]] || fail "$label: $word"
+		isomctl unbind -- "$label" tcp 127.9.0.1 80
+	done
+	[[ $(isomctl explain tcp 127.9.0.1 80) != *$'\e'* ]]
 }
 
 @test "the route that would have packets arrive: where lo is down, and in the network namespace that was asked about" {

@@ -69,6 +69,22 @@ explained() { isomctl explain --json tcp 127.7.0.1 80 | json "($1)"; }
 	systemctl stop web
 }
 
+@test "a unit that goes on without Isomer: explain says that this may be so" {
+	unit without.service <<-END
+		[Service]
+		Type=notify
+		ExecStart=$server --name without --notify tcp:127.0.0.1:8086
+		[Isomer]
+		Required=no
+		Bind=tcp 127.7.11.0/24 80
+		Socket=tcp 127.0.0.1 9999
+	END
+	systemctl daemon-reload
+	systemctl start without
+	[[ $(isomctl explain tcp 127.7.11.1 80) == *'the section of without.service binds it, and '*'goes on without Isomer, as Required=no lets it: its journal tells: it is active'* ]]
+	systemctl stop without
+}
+
 waits_for_restart() { [[ $(systemctl show --property SubState --value waiting) == auto-restart* ]]; }
 
 @test "a unit that waits for its automatic restart: explain doesn't tell it to listen" {
