@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 /* Room for a text of so many bytes, whatever they are. */
-#define SHELL_WORD_SIZE(bytes) (4 * (bytes) + sizeof("-- $''"))
+#define SHELL_WORD_SIZE(bytes) (4UL * (bytes) + sizeof("-- $''"))
 
 /*
  * The text as a shell takes it, quoted where need be: foo, 'two words', $'with\x1bescape'. One that

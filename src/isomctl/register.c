@@ -183,7 +183,6 @@ static int take_pid_request(int argc, char ***argv, struct pid_request *ret)
 	static const struct option long_options[] = {{"wait", required_argument, NULL, 'w'}, {}};
 	struct reason reason;
 	char **words;
-	int r;
 
 	*ret = (struct pid_request){.begin_usec = monotonic_usec()};
 	optind = 0;
@@ -192,9 +191,8 @@ static int take_pid_request(int argc, char ***argv, struct pid_request *ret)
 			return misused(&register_pid_command, "--wait: %s", reason.text);
 	argc -= optind - 2; /* from before the "--" on */
 	*argv += optind - 2;
-	r = take_arguments(&register_pid_command, argc, argv, 5, 5);
-	if (r < 0)
-		return -r;
+	if (take_arguments(&register_pid_command, argc, argv, 5, 5) < 0)
+		return MISUSED;
 	words = *argv;
 	if (label_parse(words[1], ret->label, &reason) < 0 ||
 		protocol_parse(words[2], &ret->protocol, &reason) < 0 ||
@@ -277,7 +275,7 @@ static int run_register_pid(const struct options *options, int argc, char **argv
 {
 	_cleanup_(socket_list_free) struct socket_list sockets = {};
 	struct pid_request request;
-	pid_t pid;
+	pid_t pid = 0;
 	int r = take_pid_request(argc, &argv, &request);
 
 	if (r != 0)
