@@ -163,7 +163,7 @@ runs_trials() {
 
 @test "a label in a command that is proposed is a word of it, whatever is in it" {
 	local label
-	for label in 'two words' "it's" -dash '--' 'a;b' '$HOME' $'esc\e[31m' 'web'; do
+	for label in 'two words' "it's" -dash '--' 'a;b' \$HOME $'esc\e[31m' 'web'; do
 		isomctl bind -- "$label" tcp 127.9.0.1 80
 		explain tcp 127.9.0.1 80
 		word=$(json 'root["notes"][0]["remedy"]' <<<"$EXPLAINED")
