@@ -391,7 +391,7 @@ static int remove_pins(const char *path)
 	struct dirent *entry;
 
 	if (!directory)
-		return errno == ENOENT ? 0 : fail(-errno, "cannot open %s: %m", path);
+		return errno == ENOENT ? 0 : fail(-errno, "cannot remove %s: %m", path);
 	while ((entry = readdir(directory))) {
 		if (entry->d_type == DT_DIR)
 			continue; /* . and .. */
@@ -466,7 +466,7 @@ static int remove_generations_but(const char *state, uint32_t id)
 	uint32_t found;
 
 	if (!directory)
-		return fail(-errno, "cannot open %s: %m", state);
+		return fail(-errno, "cannot remove what is left of others in %s: %m", state);
 	while ((entry = readdir(directory))) {
 		_cleanup_(freep) char *path = NULL;
 		int r;
