@@ -594,6 +594,7 @@ int main(int argc, char **argv)
 		usage(stderr);
 		return 2;
 	}
+	say_to_the_log();
 	generator.output = argv[1];
 	generator.systemd_passes_sockets = systemd_version() >= SYSTEMD_PASSES_SOCKETS;
 	generate(&generator);

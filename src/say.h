@@ -41,6 +41,13 @@ void warn(const char *format, ...) _printf_(1, 2);
 void notice(const char *format, ...) _printf_(1, 2);
 
 /*
+ * For programs that PID 1 runs with nobody to read their stderr (systemd.generator(7)): where that
+ * is /dev/null, all that is said from here on goes to the journal, or to the kernel's log where
+ * there is no journal yet. Never waits for either.
+ */
+void say_to_the_log(void);
+
+/*
  * Has standard input, output and error be open, if only to nothing: else the next file that is
  * opened would be one of them, and get what is said. Writing to one that was closed stays an error.
  */

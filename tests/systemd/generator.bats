@@ -147,3 +147,16 @@ service() {
 	systemctl daemon-reload
 	assert_hooks fine "$service_hooks"
 }
+
+@test "what the generator passes over is in the journal" {
+	unit service.d/all.conf <<<$'[Isomer]\nBind=tcp 127.6.9.0/24 80'
+	systemctl daemon-reload
+	wait_until is_in_journal
+	in_container rm /etc/systemd/system/service.d/all.conf
+	systemctl daemon-reload
+}
+
+is_in_journal() {
+	in_container journalctl --identifier isomer-generator --priority warning |
+		grep -F "/etc/systemd/system/service.d/all.conf: the section is skipped: it would apply to Isomer's own units too"
+}

@@ -528,6 +528,24 @@ reloads() { grep -q ^ExecReload= out/foo.service.d/*isomer.conf; }
 	[[ $status == 0 && $output == *"$PWD/none/foo.service.d: No such file or directory" ]]
 }
 
+@test "where nobody reads its stderr, it says it in the kernel's log, if there is no journal" {
+	[[ $EUID == 0 ]] || skip "needs root"
+	put usr/service.d/all.conf [Isomer]
+	service usr/root.service RootDirectory=/srv [Isomer]
+	# shellcheck disable=SC2016 # expanded by that shell
+	unshare --mount sh -euc '
+		mount -t tmpfs tmpfs /run
+		mount -t tmpfs tmpfs /dev
+		mknod /dev/null c 1 3
+		touch /dev/kmsg
+		"$0" out early late 2>/dev/null
+		cp /dev/kmsg kmsg' "$GENERATOR"
+	cat kmsg
+	[[ $(wc -l <kmsg) == 2 ]]
+	grep -qE "^<4>isomer-generator\[[0-9]+\]: $PWD/usr/service.d/all.conf: the section is skipped: " kmsg
+	grep -qE "^<4>isomer-generator\[[0-9]+\]: $PWD/usr/root.service: " kmsg
+}
+
 @test "usage" {
 	run --separate-stderr "$GENERATOR" --help
 	[[ $status == 0 && $output == "Usage: isomer-generator "* ]]
