@@ -140,6 +140,19 @@ static int check_root(const struct unit *unit)
 	return 0;
 }
 
+static int say_no_section(const struct unit *unit)
+{
+	_cleanup_(freep) char *state = NULL;
+
+	if (manager_get_string(unit->manager, unit->object, UNIT_INTERFACE, "LoadState", &state) ==
+			0 &&
+		strcmp(state, "not-found") == 0)
+		return fail(-ENOENT, "there is no unit %s", unit->name.full);
+	return fail(-ENOENT,
+		"%s has no [Isomer] section: write one into a drop-in of it (systemctl edit %s)",
+		unit->name.full, unit->name.full);
+}
+
 /* isomer-bind@UNIT.service */
 int run_bind(const char *name)
 {
@@ -155,7 +168,7 @@ int run_bind(const char *name)
 	if (unit.serves_one_connection)
 		return 0;
 	if (!unit.section.present)
-		return fail(-ENOENT, "%s has no [Isomer] section", name);
+		return say_no_section(&unit);
 	r = check_root(&unit);
 	if (r < 0)
 		return excuse(&unit, r);

@@ -158,6 +158,23 @@ static int note_accepted_connection(struct unit *service)
 	return r;
 }
 
+/*
+ * Bindings are the unit's, under its own name: by another one, they would be those of a second
+ * unit, which the first one can't take over.
+ */
+static int check_own_name(const struct unit *unit)
+{
+	_cleanup_(freep) char *own = NULL;
+	int r = manager_get_string(unit->manager, unit->object, UNIT_INTERFACE, "Id", &own);
+
+	if (r < 0 || strcmp(own, unit->name.full) == 0)
+		return r;
+	return fail(-EINVAL,
+		"%s is an alias of %s: use that name: isomer@%s.service in place of "
+		"isomer@%s.service",
+		unit->name.full, own, own, unit->name.full);
+}
+
 int unit_open(struct sd_bus *manager, const char *name, struct unit *ret)
 {
 	struct unit *unit = ret;
@@ -173,6 +190,8 @@ int unit_open(struct sd_bus *manager, const char *name, struct unit *ret)
 		return fail(-EINVAL, "%s is neither a service nor a socket unit", name);
 
 	r = manager_unit_object(name, &unit->object);
+	if (r == 0)
+		r = check_own_name(unit);
 	if (r == 0 && !unit->is_socket)
 		r = note_accepted_connection(unit);
 	if (r == 0 && !unit->serves_one_connection)

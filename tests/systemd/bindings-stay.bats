@@ -186,3 +186,28 @@ unstartable() {
 	systemctl disable --quiet --now isomer@awaited.service.service
 	assert_answer wildcard tcp 127.1.11.1 80
 }
+
+@test "by an alias, or of no unit, there are none to be held: it is said, and the unit has its own" {
+	bound real 127.1.20.0/24 8020
+	systemctl stop real
+	in_container ln -s real.service /etc/systemd/system/alias.service
+	systemctl daemon-reload
+	run ! systemctl enable --quiet --now isomer@alias.service.service
+	assert_journal isomer-bind@alias.service.service 'alias.service is an alias of real.service: use that name: isomer@real.service.service in place of isomer@alias.service.service'
+	assert_unbound 127.1.20.0
+	systemctl start real
+	assert_answer real tcp 127.1.20.1 80
+	systemctl reload isomer
+	assert_answer real tcp 127.1.20.1 80
+	systemctl disable --quiet --now isomer@alias.service.service
+	systemctl stop real
+
+	run ! systemctl start isomer-bind@nonsense.service.service
+	assert_journal isomer-bind@nonsense.service.service 'there is no unit nonsense.service'
+	bound sectionless 127.1.21.0/24 8021
+	systemctl stop sectionless
+	in_container sed -i '/Isomer/,$d' /etc/systemd/system/sectionless.service
+	systemctl daemon-reload
+	run ! systemctl start isomer-bind@sectionless.service.service
+	assert_journal isomer-bind@sectionless.service.service 'sectionless.service has no [Isomer] section: write one into a drop-in of it'
+}
