@@ -173,7 +173,9 @@ static int member_port(
 		return 0;
 	}
 	if (port && !json_is_string(port))
-		return refuse(reason, "\"port\" is neither a whole number nor a text");
+		return refuse(reason,
+			"\"port\" is neither a whole number nor a text: one port, or one range like \"80-89\", an "
+			"entry");
 	return member_text(object, "port", ret, reason);
 }
 

@@ -325,8 +325,10 @@ int destination_unregister(
 	if (r < 0)
 		return r;
 	if (!cookie)
-		return fail(-ENOENT, "label \"%s\" has no %s %s socket", label, family_name(family),
-			protocol_name(protocol));
+		return fail(-ENOENT,
+			"cannot unregister it: label \"%s\" has no %s %s socket: 'isomctl status' lists those "
+			"that there are",
+			label, family_name(family), protocol_name(protocol));
 	return take_socket_out(d, id);
 }
 

@@ -677,9 +677,9 @@ static int mount_bpffs(const char *path)
 			"cannot mount a BPF file system on %s: %m: as root, run mount -t bpf bpf "
 			"%s",
 			path, path);
-	notice("mounted a BPF file system on %s, in this mount namespace: whoever has "
-	       "another one ('ip netns exec' makes one each time) doesn't see it: use "
-	       "'isomctl --netns PATH' then",
+	notice("mounted a BPF file system on %s, in this mount namespace: nobody else sees it, "
+	       "and it ends with the last process in here, as within 'ip netns exec': in place of "
+	       "that, run 'isomctl --netns PATH' from outside",
 		path);
 	return 0;
 }

@@ -353,7 +353,10 @@ static int register_held(const struct unit *unit, enum occasion occasion,
 		*ret_served = count;
 		/* Unix sockets alone: the section is about those that its service opens itself. */
 		if (r == 0 && count == 0 && !unit->inherits)
-			return fail(-ENOENT, "%s has no TCP or UDP socket", unit->name.full);
+			return fail(-ENOENT,
+				"cannot register the sockets of %s: it has no TCP or UDP socket "
+				"(ListenStream=, ListenDatagram=)",
+				unit->name.full);
 		return r;
 	}
 	r = manager_get_strings(
@@ -422,8 +425,8 @@ static int register_if_complete(const struct unit *unit, enum occasion occasion,
 		return r;
 	if (processes == 0)
 		return fail(-ESRCH,
-			"cannot register the sockets of %s: it has no process left: see what it "
-			"said before it ended: journalctl --unit %s",
+			"cannot register the sockets of %s: it has no process left (a service of "
+			"Type=oneshot has none once it has started): journalctl --unit %s",
 			unit->name.full, unit->name.full);
 
 	*ret_complete = !choice.missing.text[0] && !choice.partly;

@@ -110,7 +110,8 @@ static int read_pid_file(const char *path, pid_t *ret)
 	if (!fgets(line, sizeof(line), file))
 		return ferror(file) ? -errno : -ENODATA;
 	if (parse_pid(line, ret) < 0)
-		return fail(-EINVAL, "%s doesn't hold a process id", path);
+		return fail(-EINVAL, "%s doesn't hold a process id: write the number of a process",
+			path);
 	return 0;
 }
 
@@ -131,18 +132,6 @@ static void keep_listening_at(
 	list->count = kept;
 }
 
-static int say_not_found(pid_t pid, const char *protocol, const char *address, const char *port)
-{
-	_cleanup_(socket_list_free) struct socket_list sockets = {};
-	_cleanup_(freep) char *others = NULL;
-
-	socket_list_add_process(&sockets, pid);
-	others = socket_list_describe(&sockets);
-	return fail(-ENOENT,
-		"process %d has no %s socket at %s port %s that could be registered: it has %s",
-		pid, protocol, address, port, others ?: "others");
-}
-
 /* To borrow them, and to see which network namespace they are of. */
 #define BORROWING (PRIVILEGE(CAP_SYS_PTRACE) | PRIVILEGE(CAP_NET_ADMIN))
 
@@ -152,7 +141,8 @@ static int say_process_error(int error, pid_t pid)
 	const char *missing = privileges_missing(BORROWING, text);
 
 	if (error == -ESRCH)
-		return fail(error, "there is no process %d", pid);
+		return fail(error,
+			"cannot register a socket of process %d: there is no such process", pid);
 	if (error == -EPERM && missing)
 		return fail(error,
 			"cannot borrow sockets of process %d: %m: it takes root, and this process "
@@ -260,7 +250,8 @@ static int find_listening(const struct pid_request *request, pid_t pid, struct s
 		keep_listening_at(ret, request->protocol, &request->address, request->port);
 		ended = has_ended(pidfd, ret->count || last_look ? 0 : POLL_INTERVAL_MSEC);
 	} while (!ended && ret->count == 0 && !last_look);
-	return ended ? fail(-ESRCH, "process %d has ended", pid) : 0;
+	return ended ? fail(-ESRCH, "cannot register a socket of process %d: it has ended", pid)
+		     : 0;
 }
 
 /* Who waits for a process learns before that there is nothing to register it with. */
@@ -269,6 +260,26 @@ static int look_for_dispatcher(const struct options *options)
 	_cleanup_(dispatcher_closep) struct dispatcher *d = NULL;
 
 	return dispatcher_open(options->bpffs, false, MISSING_IS_ERROR, &d);
+}
+
+/* Where it has none that could be meant, but others elsewhere, these are the ones that are wanted.
+ */
+static int say_not_found(const struct pid_request *request, pid_t pid, char **words)
+{
+	_cleanup_(socket_list_free) struct socket_list sockets = {};
+	_cleanup_(freep) char *others = NULL;
+	char remedy[64] = "have it listen there, or wait for that with --wait 5s";
+
+	socket_list_add_process(&sockets, pid);
+	others = socket_list_describe(&sockets);
+	if (sockets.elsewhere && !sockets.count)
+		snprintf(remedy, sizeof(remedy), "use --netns /proc/%d/ns/net", pid);
+	else if (request->patient_usec)
+		snprintf(remedy, sizeof(remedy), "have it listen there, or wait longer");
+	return fail(-ENOENT,
+		"cannot register a socket of process %d: it has no %s socket at %s port %s that could "
+		"be: it has %s: %s",
+		pid, words[2], words[3], words[4], others ?: "others", remedy);
 }
 
 static int run_register_pid(const struct options *options, int argc, char **argv)
@@ -289,7 +300,7 @@ static int run_register_pid(const struct options *options, int argc, char **argv
 	if (r < 0)
 		return r;
 	if (sockets.count == 0)
-		return say_not_found(pid, argv[2], argv[3], argv[4]);
+		return say_not_found(&request, pid, argv);
 	return register_sockets(options, request.label, &sockets);
 }
 

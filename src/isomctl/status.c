@@ -490,7 +490,9 @@ static int look_first(const struct options *options, const struct wish *wish, st
 
 	if (r < 0 || !wish->label || ret->count)
 		return r;
-	return fail(-ENOENT, "there is neither a binding to label \"%s\" nor a socket under it%s",
+	return fail(-ENOENT,
+		"there is neither a binding to label \"%s\" nor a socket under it%s: 'isomctl status' lists what "
+		"there is",
 		wish->label,
 		wish->interval && wish->label[strspn(wish->label, "0123456789.")] == '\0'
 			? ": seconds are written --watch=SECONDS"

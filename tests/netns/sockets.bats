@@ -45,7 +45,7 @@ setup() {
 	server=$!
 	isomctl register-pid --wait 30s $server foo tcp 127.0.0.1 8080
 	assert_answer slow tcp 127.0.0.9 80
-	refuses 1 "process $server has no tcp socket at 127.0.0.1 port 8081 that could be registered: it has tcp 127.0.0.1 8080" \
+	refuses 1 "cannot register a socket of process $server: it has no tcp socket at 127.0.0.1 port 8081 that could be: it has tcp 127.0.0.1 8080 (fd 5 of process $server): have it listen there, or wait longer" \
 		isomctl register-pid --wait 100ms $server foo tcp 127.0.0.1 8081
 	assert_answer slow tcp 127.0.0.9 80
 
@@ -54,9 +54,9 @@ setup() {
 	wait_until holds_pidfd "isomctl register-pid --wait infinity $server"
 	kill -KILL $server
 	wait $waiting || status=$?
-	[[ $status == 1 && $(<"$BATS_TEST_TMPDIR/said") == *"process $server has ended"* ]] || fail "$status, $(<"$BATS_TEST_TMPDIR/said")"
+	[[ $status == 1 && $(<"$BATS_TEST_TMPDIR/said") == *"process $server: it has ended"* ]] || fail "$status, $(<"$BATS_TEST_TMPDIR/said")"
 	wait $server || true
-	refuses 1 "there is no process $server" isomctl register-pid --wait infinity $server foo tcp 127.0.0.1 8080
+	refuses 1 "process $server: there is no such process" isomctl register-pid --wait infinity $server foo tcp 127.0.0.1 8080
 
 	# It has ended, and is still there, for its parent doesn't ask what became of it.
 	# shellcheck disable=SC2016 # expanded by that shell
@@ -66,7 +66,7 @@ setup() {
 	server=$(<"$BATS_TEST_TMPDIR/child")
 	kill "$server"
 	wait_until grep -q 'State:.Z' "/proc/$server/status"
-	refuses 1 "process $server has ended" isomctl register-pid --wait infinity "$server" foo tcp 127.0.0.1 8080
+	refuses 1 "process $server: it has ended" isomctl register-pid --wait infinity "$server" foo tcp 127.0.0.1 8080
 	kill $parent
 }
 
@@ -224,7 +224,7 @@ holds_pidfd() { readlink "/proc/$(pgrep -n -f "^$BUILD/$1")"/fd/* | grep -q pidf
 	assert_refused tcp 127.0.0.9 80
 
 	stop_server "$SERVER_PID"
-	refuses 1 "there is no process $SERVER_PID" isomctl register-pid "$SERVER_PID" foo tcp 127.0.0.1 8080
+	refuses 1 "process $SERVER_PID: there is no such process" isomctl register-pid "$SERVER_PID" foo tcp 127.0.0.1 8080
 }
 
 @test "of sockets that can't be dispatched to, the error tells how many and why" {
@@ -232,7 +232,7 @@ holds_pidfd() { readlink "/proc/$(pgrep -n -f "^$BUILD/$1")"/fd/* | grep -q pidf
 	start_and_read other setpriv --pdeathsig KILL nsenter --target "$NETNS_PID" --net "$BATS_TEST_DIRNAME/pass-sockets" idle-tcp:127.0.0.1:8081 \
 		idle-tcp:127.0.0.1:8082 connected-udp:127.0.0.1:53 -- sh -c 'echo $$; exec sleep infinity'
 	SERVERS+=("$other")
-	refuses 1 "that could be registered: it has 2 TCP sockets that don't listen, 1 connected UDP socket" \
+	refuses 1 "that could be: it has 2 TCP sockets that don't listen, 1 connected UDP socket" \
 		isomctl register-pid "$other" foo udp 127.0.0.1 53
 }
 
@@ -241,7 +241,7 @@ holds_pidfd() { readlink "/proc/$(pgrep -n -f "^$BUILD/$1")"/fd/* | grep -q pidf
 	start_and_read other setpriv --pdeathsig KILL unshare --net sh -ec \
 		"ip link set lo up; exec '$BUILD/tests/echo-server' tcp:127.0.0.1:8080"
 	SERVERS+=("$other")
-	refuses 1 "that could be registered: it has 1 socket of another network namespace" \
+	refuses 1 "that could be: it has 1 socket of another network namespace: use --netns /proc/$other/ns/net" \
 		isomctl register-pid "$other" foo tcp 127.0.0.1 8080
 
 	refuses 1 "is a socket of another network namespace" unshare --net sh -ec \

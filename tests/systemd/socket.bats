@@ -245,7 +245,7 @@ flags() { probe tcp "$1" 80 | cut -d' ' -f4; }
 	socket deaf ListenStream=/run/deaf.sock <<<'Bind=tcp 127.2.20.0/24 80'
 	service deaf </dev/null
 	systemctl daemon-reload
-	assert_start_fails deaf.socket 'deaf.socket has no TCP or UDP socket'
+	assert_start_fails deaf.socket 'deaf.socket: it has no TCP or UDP socket (ListenStream=, ListenDatagram=)'
 }
 
 @test "unix sockets and FIFOs beside the others" {
