@@ -2,8 +2,10 @@
 /*
  * isomctl explain: what happens to a packet, and why. What the dispatcher does with it, the loaded
  * program is asked, and the listing of bindings is held against its answer; the rest is what the
- * program can't see: routes, other sockets, processes, units.
+ * program can't see: other sockets and processes, here, and routes and units: see explain.h.
  */
+#include "explain.h"
+
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -11,77 +13,21 @@
 #include <jansson.h>
 #include <linux/bpf.h>
 #include <linux/rtnetlink.h>
-#include <net/if.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 
-#include "../bindings.h"
 #include "../cleanup.h"
-#include "../destination.h"
-#include "../netlink.h"
 #include "../say.h"
-#include "../section.h"
-#include "../shellword.h"
-#include "../trial.h"
 #include "group.h"
-#include "holders.h"
-#include "isomctl.h"
-#include "systemd.h"
-#include "units.h"
 
-#define MOST_NOTES     16
 #define MOST_CONNECTED 4 /* UDP sockets that are named */
-#define MOST_UNITS     8 /* of a binding, that systemd is asked about */
 
-/* What becomes of the packet as far as Isomer has a say. */
-enum verdict { NOT_BOUND, REFUSED, DISPATCHED };
 static const char *const verdict_names[] = {
 	[NOT_BOUND] = "not_bound", [REFUSED] = "refused", [DISPATCHED] = "dispatched"};
 
-/* Something to know beside that, and what to do about it. */
-struct note {
-	const char *kind;
-	char text[512];
-	char remedy[SHELL_WORD_SIZE(NAME_SIZE) + 64]; /* a command; empty: none */
-};
-
-struct explanation {
-	const struct options *options;
-	struct dispatcher *d;
-	uint8_t protocol;
-	struct in6_addr address;
-	uint16_t port;
-
-	struct bound *matches; /* the bindings that hold the packet, the winner first */
-	size_t match_count;
-	enum verdict verdict;
-	struct trial trial;
-	int trial_error; /* 0: the program was asked, else the tables alone tell */
-
-	/* Where the winner leads. */
-	destination_id destination;
-	struct counters counters; /* before the trial */
-	uint64_t cookie;          /* of the socket that is registered there */
-
-	/* Which socket gets the packet, by Isomer's choice or without it. */
-	bool has_socket;
-	struct diag_socket socket;
-	struct holder holder;
-	char unit[NAME_SIZE]; /* that registered it, or whose process has it */
-	struct unit_state unit_state;
-
-	bool route_known;
-	uint8_t route; /* RTN_LOCAL, … */
-	struct note notes[MOST_NOTES];
-	size_t note_count;
-};
-
-__attribute__((format(printf, 4, 5))) static void add_note(
-	struct explanation *e, const char *kind, const char *remedy, const char *format, ...)
+void add_note(struct explanation *e, const char *kind, const char *remedy, const char *format, ...)
 {
 	struct note *note = &e->notes[e->note_count];
 	va_list arguments;
@@ -106,6 +52,11 @@ static const char *endpoint_format(
 	address_format(address, ip);
 	snprintf(text, ENDPOINT_SIZE, is_ipv6 && strchr(ip, ':') ? "[%s]:%u" : "%s:%u", ip, port);
 	return text;
+}
+
+const char *explained_label(const struct explanation *e)
+{
+	return e->d->now.destinations[e->destination].label;
 }
 
 /*
@@ -199,148 +150,6 @@ static void look_for_other_programs(struct explanation *e)
 			"tells what Isomer's does: another one may refuse the packet or choose "
 			"another socket",
 			count);
-}
-
-/*
- * Routes.
- */
-
-#define LONGEST_IP 160
-
-/* ip(8), for the network namespace that was asked about. */
-static void name_ip(const struct options *options, char text[LONGEST_IP])
-{
-	static const char named[] = "/run/netns/";
-	const char *netns = options->netns;
-
-	if (netns && strncmp(netns, named, strlen(named)) == 0)
-		netns += strlen(named);
-	if (!netns)
-		snprintf(text, LONGEST_IP, "ip");
-	else if (strchr(netns, '/'))
-		snprintf(text, LONGEST_IP, "nsenter --net=%.100s ip", netns);
-	else
-		snprintf(text, LONGEST_IP, "ip -n %.100s", netns);
-}
-
-static bool loopback_is_up(void)
-{
-	_cleanup_(closep) int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct ifreq lo = {.ifr_name = "lo"};
-
-	return fd < 0 || ioctl(fd, SIOCGIFFLAGS, &lo) < 0 || lo.ifr_flags & IFF_UP;
-}
-
-static bool is_loopback(const struct in6_addr *address)
-{
-	return IN6_IS_ADDR_LOOPBACK(address) ||
-		(address_family(address) == IPV4 && address->s6_addr[12] == IN_LOOPBACKNET);
-}
-
-/*
- * What to make local: all of the binding, or the address alone, where the rest may be other
- * machines': of 0.0.0.0/0, and of what holds addresses of this machine, as its own subnet does.
- */
-static struct prefix prefix_to_make_local(const struct explanation *e)
-{
-	_cleanup_(local_prefixes_free) struct local_prefixes local = {};
-	struct prefix address = {e->address, 128}, bound;
-
-	if (!e->match_count)
-		return address;
-	bound = selector_of_key(&e->matches[0].key).prefix;
-	return prefix_written_length(&bound) > 0 && local_prefixes_read(&local) == 0 &&
-			prefix_locality(&local, &bound) == NOT_LOCAL
-		? bound
-		: address;
-}
-
-/* Routes take a lo that is up, which has those of its own addresses. */
-static void suggest_route(const struct explanation *e, char *text, size_t size)
-{
-	struct prefix local = prefix_to_make_local(e);
-	char prefix[LONGEST_PREFIX_TEXT], ip[LONGEST_IP];
-	bool up = loopback_is_up();
-	int length = 0;
-
-	name_ip(e->options, ip);
-	*text = '\0';
-	if (!up)
-		length = snprintf(text, size, "%s link set lo up", ip);
-	if (up || !is_loopback(&e->address))
-		snprintf(text + length, size - (size_t)length, "%s%s %sroute add local %s dev lo",
-			up ? "" : " && ", ip, address_family(&e->address) == IPV6 ? "-6 " : "",
-			prefix_format(&local, prefix));
-}
-
-static bool is_multicast(const struct in6_addr *address)
-{
-	return IN6_IS_ADDR_MULTICAST(address) ||
-		(address_family(address) == IPV4 && address->s6_addr[12] >> 4 == 14);
-}
-
-/* 255.255.255.255 */
-static bool is_limited_broadcast(const struct in6_addr *address)
-{
-	return address_family(address) == IPV4 && address->s6_addr32[3] == INADDR_BROADCAST;
-}
-
-/* The kernel names a route all the same; what others send to other addresses does arrive. */
-static void note_loopback_down(struct explanation *e)
-{
-	char ip[LONGEST_IP], remedy[LONGEST_IP + sizeof(" link set lo up")];
-
-	name_ip(e->options, ip);
-	snprintf(remedy, sizeof(remedy), "%s link set lo up", ip);
-	add_note(e, "loopback_down", remedy,
-		"the interface lo is down: what this machine sends to its own addresses doesn't "
-		"arrive");
-	if (is_loopback(&e->address))
-		e->route = RTN_UNREACHABLE;
-}
-
-static void note_not_local(struct explanation *e)
-{
-	char address[INET6_ADDRSTRLEN], ip[LONGEST_IP], remedy[320] = "";
-
-	name_ip(e->options, ip);
-	address_format(&e->address, address);
-	if (IN6_IS_ADDR_LINKLOCAL(&e->address)) {
-		snprintf(remedy, sizeof(remedy), "%s address add %s/64 dev INTERFACE", ip, address);
-		add_note(e, "not_local", remedy,
-			"%s is a link-local address, and no interface here has it: a packet to it "
-			"doesn't arrive at any socket",
-			address);
-		return;
-	}
-	if (e->route == RTN_BROADCAST || e->route == RTN_MULTICAST || e->route == RTN_ANYCAST) {
-		add_note(e, "not_local", "",
-			"%s is a %s address: what is sent there is not dispatched", address,
-			e->route == RTN_BROADCAST           ? "broadcast"
-				: e->route == RTN_MULTICAST ? "multicast"
-							    : "anycast");
-		return;
-	}
-	suggest_route(e, remedy, sizeof(remedy));
-	add_note(e, "not_local", remedy,
-		"%s isn't local on this machine: a packet to it doesn't arrive at any socket%s",
-		address,
-		e->route == RTN_UNICAST
-			? "; what the machine sends there goes elsewhere, and wouldn't any more"
-			: "");
-}
-
-static void look_at_route(struct explanation *e)
-{
-	e->route_known = route_type(&e->address, &e->route) == 0;
-	if (e->route_known && is_multicast(&e->address))
-		e->route = RTN_MULTICAST; /* whatever routes there are for who sends to it */
-	if (e->route_known && is_limited_broadcast(&e->address))
-		e->route = RTN_BROADCAST; /* likewise */
-	if (e->route_known && e->route == RTN_LOCAL && !loopback_is_up())
-		note_loopback_down(e);
-	else if (e->route_known && e->route != RTN_LOCAL)
-		note_not_local(e);
 }
 
 /*
@@ -481,220 +290,6 @@ static int look_at_sockets(struct explanation *e)
 }
 
 /*
- * Units.
- */
-
-static bool is_started(const struct unit_state *state)
-{
-	static const char *const started[] = {"active", "reloading", "activating"};
-
-	for (size_t i = 0; i < sizeof(started) / sizeof(*started); i++)
-		if (strcmp(state->active, started[i]) == 0)
-			return true;
-	return false;
-}
-
-/* It crashed, say, and is started again in a while: "auto-restart", "auto-restart-queued". */
-static bool waits_for_restart(const struct unit_state *state)
-{
-	return strncmp(state->sub, "auto-restart", strlen("auto-restart")) == 0;
-}
-
-static void note_owner(struct explanation *e, const char *unit, const struct unit_state *state)
-{
-	char remedy[128];
-
-	if (waits_for_restart(state)) {
-		snprintf(remedy, sizeof(remedy), "journalctl --unit %.100s", unit);
-		add_note(e, "unit_not_started", remedy,
-			"%s has ended, and waits for its automatic restart", unit);
-	} else if (!is_started(state)) {
-		snprintf(remedy, sizeof(remedy), "systemctl start %.100s", unit);
-		add_note(e, "unit_not_started", remedy, "%s isn't started: it is %s", unit,
-			state->active);
-	} else if (e->verdict == REFUSED && !e->cookie) {
-		snprintf(remedy, sizeof(remedy), "journalctl --unit %.100s", unit);
-		add_note(e, "no_socket", remedy,
-			"%s is %s, and has no %s %s socket under this label: have it listen on "
-			"one, or see what its start said",
-			unit, state->active, family_name(address_family(&e->address)),
-			protocol_name(e->protocol));
-	}
-}
-
-/* The units whose the winner is: none of them may have a socket yet. */
-static size_t list_owners(const struct explanation *e, const char *units[MOST_UNITS])
-{
-	struct group winner = {};
-	size_t count = 0;
-
-	if (e->match_count)
-		winner = group_next(e->matches, e->match_count);
-	for (size_t i = 0; i < winner.count && count < MOST_UNITS; i++)
-		if (winner.first[i].key.owner)
-			units[count++] = owner_name(e->d, winner.first[i].key.owner);
-	return count;
-}
-
-static void look_at_owners(struct explanation *e)
-{
-	const char *units[MOST_UNITS + 1];
-	struct unit_state states[MOST_UNITS + 1];
-	size_t owners = list_owners(e, units), count = owners;
-
-	if (e->match_count && e->cookie &&
-		e->d->now.destinations[e->destination].cookie == e->cookie &&
-		e->d->now.destinations[e->destination].unit[0])
-		snprintf(e->unit, sizeof(e->unit), "%s",
-			e->d->now.destinations[e->destination].unit);
-	if (e->unit[0])
-		units[count++] = e->unit;
-	if (!systemd_unit_states(units, count, states))
-		return;
-	if (e->unit[0])
-		e->unit_state = states[owners];
-	for (size_t i = 0; i < owners; i++)
-		if (states[i].active[0])
-			note_owner(e, units[i], &states[i]);
-}
-
-/*
- * Units whose sections would bind it.
- */
-
-struct candidates {
-	const struct explanation *e;
-	struct unitpath unitpath;
-	struct unit_name names[MOST_UNITS];
-	bool required[MOST_UNITS]; /* what their sections' Required= says */
-	size_t count;
-};
-
-static void ignore(const struct section_problem *problem, void *context)
-{
-	(void)problem, (void)context; /* verify tells of them */
-}
-
-static bool section_holds(const struct section *section, const struct explanation *e)
-{
-	for (size_t i = 0; i < section->binding_count; i++) {
-		const struct selector *selector = &section->bindings[i].selector;
-
-		if (selector->protocol == e->protocol &&
-			prefix_holds(&selector->prefix, &e->address) &&
-			ports_hold(&selector->ports, e->port))
-			return true;
-	}
-	return false;
-}
-
-static bool is_candidate(const struct candidates *candidates, const struct unit_name *unit)
-{
-	for (size_t i = 0; i < candidates->count; i++)
-		if (strcmp(candidates->names[i].full, unit->full) == 0)
-			return true;
-	return false;
-}
-
-static int look_at_section(const char *name, void *context)
-{
-	struct candidates *candidates = context;
-	_cleanup_(freep) const char **files = NULL;
-	struct unit_name asked, unit;
-	struct section section;
-	struct reason reason;
-	size_t count;
-
-	if (unit_name_parse(name, &asked, &reason) < 0 || unit_name_is_template(&asked))
-		return 0; /* of a template's instances there is no list */
-	if (unit_find_files(&candidates->unitpath, &asked, &unit, &files, &count) < 0 || !count ||
-		is_candidate(candidates, &unit))
-		return 0;
-	section_check(&unit, files, count, ignore, NULL, &section);
-	if (section_holds(&section, candidates->e)) {
-		candidates->required[candidates->count] = section.required;
-		unit_name_copy(&unit, &candidates->names[candidates->count++]);
-	}
-	section_free(&section);
-	return candidates->count == MOST_UNITS;
-}
-
-/* What has units that run get what their sections say by now. */
-static const char *applying_command(void)
-{
-	const char *isomer = "isomer.service";
-	struct unit_state state;
-
-	return systemd_unit_states(&isomer, 1, &state) && strcmp(state.active, "active") == 0
-		? "systemctl daemon-reload && systemctl reload isomer"
-		: "systemctl daemon-reload && systemctl start isomer";
-}
-
-static void note_candidate(
-	struct explanation *e, const char *unit, bool required, const struct unit_state *state)
-{
-	bool runs = is_started(state) && !waits_for_restart(state);
-	char remedy[320];
-
-	if (runs)
-		snprintf(remedy, sizeof(remedy), "%s", applying_command());
-	else if (strcmp(state->active, "inactive") == 0)
-		snprintf(remedy, sizeof(remedy), "systemctl start %.200s", unit);
-	else
-		snprintf(remedy, sizeof(remedy), "journalctl --unit %.200s", unit);
-	add_note(e, "section_binds", remedy, "the section of %.255s binds it, and %s: it is %s",
-		unit,
-		!runs              ? "isn't started"
-			: required ? "the unit runs without that line"
-				   : "the unit runs without that line, or goes on without Isomer, "
-				     "as Required=no lets it: its journal tells",
-		waits_for_restart(state) ? "waiting for its automatic restart" : state->active);
-}
-
-/* Bindings last from a unit's start to its stop, so the reason may be that it isn't started. */
-static void look_for_sections(struct explanation *e)
-{
-	struct candidates candidates = {.e = e};
-	struct unit_state states[MOST_UNITS];
-	const char *units[MOST_UNITS];
-
-	if (!systemd_is_there() || !systemd_is_in_our_netns())
-		return;
-	if (unitpath_load(&candidates.unitpath) == 0)
-		units_visit(&candidates.unitpath, look_at_section, &candidates);
-	unitpath_free(&candidates.unitpath);
-	for (size_t i = 0; i < candidates.count; i++)
-		units[i] = candidates.names[i].full;
-	if (systemd_unit_states(units, candidates.count, states))
-		for (size_t i = 0; i < candidates.count; i++)
-			note_candidate(e, units[i], candidates.required[i], &states[i]);
-}
-
-/* What was bound by hand is nobody's to start. */
-static void look_for_registration(struct explanation *e)
-{
-	char word[SHELL_WORD_SIZE(NAME_SIZE)], remedy[sizeof(word) + 64];
-	const char *units[MOST_UNITS];
-
-	if (e->verdict != REFUSED || e->cookie || list_owners(e, units))
-		return;
-	snprintf(remedy, sizeof(remedy), "isomctl register-pid PID %s %s ADDRESS PORT",
-		shell_word(e->d->now.destinations[e->destination].label, word, sizeof(word)),
-		protocol_name(e->protocol));
-	add_note(e, "no_socket", remedy,
-		"a server's %s %s socket is to be registered under this label",
-		family_name(address_family(&e->address)), protocol_name(e->protocol));
-}
-
-static void look_at_units(struct explanation *e)
-{
-	look_at_owners(e);
-	look_for_registration(e);
-	if (e->match_count == 0)
-		look_for_sections(e);
-}
-
-/*
  * Why.
  */
 
@@ -758,12 +353,6 @@ static void give_reason_of(const struct explanation *e, struct reason *ret)
 			protocol_name(e->protocol));
 }
 
-/* Where something matches. */
-static const char *label_of(const struct explanation *e)
-{
-	return e->d->now.destinations[e->destination].label;
-}
-
 /*
  * Showing.
  */
@@ -774,7 +363,7 @@ static void print_headline(const struct explanation *e)
 	struct reason reason;
 
 	if (e->match_count)
-		printable(label_of(e), label, sizeof(label));
+		printable(explained_label(e), label, sizeof(label));
 	give_reason_of(e, &reason);
 	printf("%s %s %u: ", protocol_name(e->protocol), address_format(&e->address, address),
 		e->port);
@@ -934,8 +523,8 @@ static void print_json(const struct explanation *e)
 		address_format(&e->address, address), "port", (int)e->port, "verdict",
 		verdict_names[e->verdict], "reason", json_text(reason.text), "arrives",
 		e->route_known ? json_boolean(e->route == RTN_LOCAL) : json_null(), "label",
-		e->match_count ? json_text(label_of(e)) : json_null(), "bindings", json_matches(e),
-		"socket", json_socket(e), "counters", counters, "asked",
+		e->match_count ? json_text(explained_label(e)) : json_null(), "bindings",
+		json_matches(e), "socket", json_socket(e), "counters", counters, "asked",
 		e->trial_error == 0 ? "program" : "tables", "counted",
 		e->trial_error == 0 && e->match_count > 0, "notes", json_notes(e));
 	json_dumpf(root, stdout, JSON_INDENT(2));

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * isomctl explain: the units behind a packet's binding, and those whose sections would bind it.
+ * Bindings last from a unit's start to its stop, so that is where to look for what is missing.
+ */
+#include "explain.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "../cleanup.h"
+#include "../section.h"
+#include "group.h"
+#include "units.h"
+
+#define MOST_UNITS 8 /* of a binding, that systemd is asked about */
+
+static bool is_started(const struct unit_state *state)
+{
+	static const char *const started[] = {"active", "reloading", "activating"};
+
+	for (size_t i = 0; i < sizeof(started) / sizeof(*started); i++)
+		if (strcmp(state->active, started[i]) == 0)
+			return true;
+	return false;
+}
+
+/* It crashed, say, and is started again in a while: "auto-restart", "auto-restart-queued". */
+static bool waits_for_restart(const struct unit_state *state)
+{
+	return strncmp(state->sub, "auto-restart", strlen("auto-restart")) == 0;
+}
+
+static void note_owner(struct explanation *e, const char *unit, const struct unit_state *state)
+{
+	char remedy[128];
+
+	if (waits_for_restart(state)) {
+		snprintf(remedy, sizeof(remedy), "journalctl --unit %.100s", unit);
+		add_note(e, "unit_not_started", remedy,
+			"%s has ended, and waits for its automatic restart", unit);
+	} else if (!is_started(state)) {
+		snprintf(remedy, sizeof(remedy), "systemctl start %.100s", unit);
+		add_note(e, "unit_not_started", remedy, "%s isn't started: it is %s", unit,
+			state->active);
+	} else if (e->verdict == REFUSED && !e->cookie) {
+		snprintf(remedy, sizeof(remedy), "journalctl --unit %.100s", unit);
+		add_note(e, "no_socket", remedy,
+			"%s is %s, and has no %s %s socket under this label: have it listen on "
+			"one, or see what its start said",
+			unit, state->active, family_name(address_family(&e->address)),
+			protocol_name(e->protocol));
+	}
+}
+
+/* The units whose the winner is: none of them may have a socket yet. */
+static size_t list_owners(const struct explanation *e, const char *units[MOST_UNITS])
+{
+	struct group winner = {};
+	size_t count = 0;
+
+	if (e->match_count)
+		winner = group_next(e->matches, e->match_count);
+	for (size_t i = 0; i < winner.count && count < MOST_UNITS; i++)
+		if (winner.first[i].key.owner)
+			units[count++] = owner_name(e->d, winner.first[i].key.owner);
+	return count;
+}
+
+static void look_at_owners(struct explanation *e)
+{
+	const char *units[MOST_UNITS + 1];
+	struct unit_state states[MOST_UNITS + 1];
+	size_t owners = list_owners(e, units), count = owners;
+
+	if (e->match_count && e->cookie &&
+		e->d->now.destinations[e->destination].cookie == e->cookie &&
+		e->d->now.destinations[e->destination].unit[0])
+		snprintf(e->unit, sizeof(e->unit), "%s",
+			e->d->now.destinations[e->destination].unit);
+	if (e->unit[0])
+		units[count++] = e->unit;
+	if (!systemd_unit_states(units, count, states))
+		return;
+	if (e->unit[0])
+		e->unit_state = states[owners];
+	for (size_t i = 0; i < owners; i++)
+		if (states[i].active[0])
+			note_owner(e, units[i], &states[i]);
+}
+
+/*
+ * Units whose sections would bind it.
+ */
+
+struct candidates {
+	const struct explanation *e;
+	struct unitpath unitpath;
+	struct unit_name names[MOST_UNITS];
+	bool required[MOST_UNITS]; /* what their sections' Required= says */
+	size_t count;
+};
+
+static void ignore(const struct section_problem *problem, void *context)
+{
+	(void)problem, (void)context; /* verify tells of them */
+}
+
+static bool section_holds(const struct section *section, const struct explanation *e)
+{
+	for (size_t i = 0; i < section->binding_count; i++) {
+		const struct selector *selector = &section->bindings[i].selector;
+
+		if (selector->protocol == e->protocol &&
+			prefix_holds(&selector->prefix, &e->address) &&
+			ports_hold(&selector->ports, e->port))
+			return true;
+	}
+	return false;
+}
+
+static bool is_candidate(const struct candidates *candidates, const struct unit_name *unit)
+{
+	for (size_t i = 0; i < candidates->count; i++)
+		if (strcmp(candidates->names[i].full, unit->full) == 0)
+			return true;
+	return false;
+}
+
+static int look_at_section(const char *name, void *context)
+{
+	struct candidates *candidates = context;
+	_cleanup_(freep) const char **files = NULL;
+	struct unit_name asked, unit;
+	struct section section;
+	struct reason reason;
+	size_t count;
+
+	if (unit_name_parse(name, &asked, &reason) < 0 || unit_name_is_template(&asked))
+		return 0; /* of a template's instances there is no list */
+	if (unit_find_files(&candidates->unitpath, &asked, &unit, &files, &count) < 0 || !count ||
+		is_candidate(candidates, &unit))
+		return 0;
+	section_check(&unit, files, count, ignore, NULL, &section);
+	if (section_holds(&section, candidates->e)) {
+		candidates->required[candidates->count] = section.required;
+		unit_name_copy(&unit, &candidates->names[candidates->count++]);
+	}
+	section_free(&section);
+	return candidates->count == MOST_UNITS;
+}
+
+/* What has units that run get what their sections say by now. */
+static const char *applying_command(void)
+{
+	const char *isomer = "isomer.service";
+	struct unit_state state;
+
+	return systemd_unit_states(&isomer, 1, &state) && strcmp(state.active, "active") == 0
+		? "systemctl daemon-reload && systemctl reload isomer"
+		: "systemctl daemon-reload && systemctl start isomer";
+}
+
+static void note_candidate(
+	struct explanation *e, const char *unit, bool required, const struct unit_state *state)
+{
+	bool runs = is_started(state) && !waits_for_restart(state);
+	char remedy[320];
+
+	if (runs)
+		snprintf(remedy, sizeof(remedy), "%s", applying_command());
+	else if (strcmp(state->active, "inactive") == 0)
+		snprintf(remedy, sizeof(remedy), "systemctl start %.200s", unit);
+	else
+		snprintf(remedy, sizeof(remedy), "journalctl --unit %.200s", unit);
+	add_note(e, "section_binds", remedy, "the section of %.255s binds it, and %s: it is %s",
+		unit,
+		!runs              ? "isn't started"
+			: required ? "the unit runs without that line"
+				   : "the unit runs without that line, or goes on without Isomer, "
+				     "as Required=no lets it: its journal tells",
+		waits_for_restart(state) ? "waiting for its automatic restart" : state->active);
+}
+
+/* Bindings last from a unit's start to its stop, so the reason may be that it isn't started. */
+static void look_for_sections(struct explanation *e)
+{
+	struct candidates candidates = {.e = e};
+	struct unit_state states[MOST_UNITS];
+	const char *units[MOST_UNITS];
+
+	if (!systemd_is_there() || !systemd_is_in_our_netns())
+		return;
+	if (unitpath_load(&candidates.unitpath) == 0)
+		units_visit(&candidates.unitpath, look_at_section, &candidates);
+	unitpath_free(&candidates.unitpath);
+	for (size_t i = 0; i < candidates.count; i++)
+		units[i] = candidates.names[i].full;
+	if (systemd_unit_states(units, candidates.count, states))
+		for (size_t i = 0; i < candidates.count; i++)
+			note_candidate(e, units[i], candidates.required[i], &states[i]);
+}
+
+/* What was bound by hand is nobody's to start. */
+static void look_for_registration(struct explanation *e)
+{
+	char word[SHELL_WORD_SIZE(NAME_SIZE)], remedy[sizeof(word) + 64];
+	const char *units[MOST_UNITS];
+
+	if (e->verdict != REFUSED || e->cookie || list_owners(e, units))
+		return;
+	snprintf(remedy, sizeof(remedy), "isomctl register-pid PID %s %s ADDRESS PORT",
+		shell_word(explained_label(e), word, sizeof(word)), protocol_name(e->protocol));
+	add_note(e, "no_socket", remedy,
+		"a server's %s %s socket is to be registered under this label",
+		family_name(address_family(&e->address)), protocol_name(e->protocol));
+}
+
+void look_at_units(struct explanation *e)
+{
+	look_at_owners(e);
+	look_for_registration(e);
+	if (e->match_count == 0)
+		look_for_sections(e);
+}
