@@ -65,20 +65,18 @@ static struct prefix prefix_to_make_local(const struct explanation *e)
 }
 
 /* Routes take a lo that is up, which has those of its own addresses. */
-static void suggest_route(const struct explanation *e, char *text, size_t size)
+static void propose_route(struct note *note, const struct explanation *e)
 {
 	struct prefix local = prefix_to_make_local(e);
 	char prefix[LONGEST_PREFIX_TEXT], ip[LONGEST_IP];
 	bool up = loopback_is_up();
-	int length = 0;
 
 	name_ip(e->options, ip);
-	*text = '\0';
 	if (!up)
-		length = snprintf(text, size, "%s link set lo up", ip);
+		propose(note, "%s link set lo up", ip);
 	if (up || !is_loopback(&e->address))
-		snprintf(text + length, size - (size_t)length, "%s%s %sroute add local %s dev lo",
-			up ? "" : " && ", ip, address_family(&e->address) == IPV6 ? "-6 " : "",
+		propose(note, "%s %sroute add local %s dev lo", ip,
+			address_family(&e->address) == IPV6 ? "-6 " : "",
 			prefix_format(&local, prefix));
 }
 
@@ -97,46 +95,54 @@ static bool is_limited_broadcast(const struct in6_addr *address)
 /* The kernel names a route all the same; what others send to other addresses does arrive. */
 static void note_loopback_down(struct explanation *e)
 {
-	char ip[LONGEST_IP], remedy[LONGEST_IP + sizeof(" link set lo up")];
-
-	name_ip(e->options, ip);
-	snprintf(remedy, sizeof(remedy), "%s link set lo up", ip);
-	add_note(e, "loopback_down", remedy,
+	struct note *note = add_note(e, "loopback_down",
 		"the interface lo is down: what this machine sends to its own addresses doesn't "
 		"arrive");
+	char ip[LONGEST_IP];
+
+	name_ip(e->options, ip);
+	propose(note, "%s link set lo up", ip);
 	if (is_loopback(&e->address))
 		e->route = RTN_UNREACHABLE;
 }
 
-static void note_not_local(struct explanation *e)
+static void note_link_local(struct explanation *e, const char *address)
 {
-	char address[INET6_ADDRSTRLEN], ip[LONGEST_IP], remedy[320] = "";
+	struct note *note = add_note(e, "not_local",
+		"%s is a link-local address, and no interface here has it: a packet to it doesn't "
+		"arrive at any socket",
+		address);
+	char ip[LONGEST_IP];
 
 	name_ip(e->options, ip);
+	propose(note, "%s address add %s/64 dev INTERFACE", ip, address);
+}
+
+static void note_not_local(struct explanation *e)
+{
+	char address[INET6_ADDRSTRLEN];
+	struct note *note;
+
 	address_format(&e->address, address);
 	if (IN6_IS_ADDR_LINKLOCAL(&e->address)) {
-		snprintf(remedy, sizeof(remedy), "%s address add %s/64 dev INTERFACE", ip, address);
-		add_note(e, "not_local", remedy,
-			"%s is a link-local address, and no interface here has it: a packet to it "
-			"doesn't arrive at any socket",
-			address);
+		note_link_local(e, address);
 		return;
 	}
 	if (e->route == RTN_BROADCAST || e->route == RTN_MULTICAST || e->route == RTN_ANYCAST) {
-		add_note(e, "not_local", "",
-			"%s is a %s address: what is sent there is not dispatched", address,
+		add_note(e, "not_local", "%s is a %s address: what is sent there is not dispatched",
+			address,
 			e->route == RTN_BROADCAST           ? "broadcast"
 				: e->route == RTN_MULTICAST ? "multicast"
 							    : "anycast");
 		return;
 	}
-	suggest_route(e, remedy, sizeof(remedy));
-	add_note(e, "not_local", remedy,
+	note = add_note(e, "not_local",
 		"%s isn't local on this machine: a packet to it doesn't arrive at any socket%s",
 		address,
 		e->route == RTN_UNICAST
 			? "; what the machine sends there goes elsewhere, and wouldn't any more"
 			: "");
+	propose_route(note, e);
 }
 
 void look_at_route(struct explanation *e)

@@ -10,6 +10,7 @@
 
 #include "../cleanup.h"
 #include "../section.h"
+#include "../shellword.h"
 #include "group.h"
 #include "units.h"
 
@@ -31,25 +32,33 @@ static bool waits_for_restart(const struct unit_state *state)
 	return strncmp(state->sub, "auto-restart", strlen("auto-restart")) == 0;
 }
 
+/* A unit's name may have backslashes: those of a path's dashes are \x2d. */
+static void propose_for_unit(struct note *note, const char *command, const char *unit)
+{
+	char word[SHELL_WORD_SIZE(NAME_SIZE)];
+
+	propose(note, "%s %s", command, shell_word(unit, word, sizeof(word)));
+}
+
 static void note_owner(struct explanation *e, const char *unit, const struct unit_state *state)
 {
-	char remedy[128];
+	struct note *note;
 
 	if (waits_for_restart(state)) {
-		snprintf(remedy, sizeof(remedy), "journalctl --unit %.100s", unit);
-		add_note(e, "unit_not_started", remedy,
+		note = add_note(e, "unit_not_started",
 			"%s has ended, and waits for its automatic restart", unit);
+		propose_for_unit(note, "journalctl --unit", unit);
 	} else if (!is_started(state)) {
-		snprintf(remedy, sizeof(remedy), "systemctl start %.100s", unit);
-		add_note(e, "unit_not_started", remedy, "%s isn't started: it is %s", unit,
-			state->active);
+		note = add_note(
+			e, "unit_not_started", "%s isn't started: it is %s", unit, state->active);
+		propose_for_unit(note, "systemctl start", unit);
 	} else if (e->verdict == REFUSED && !e->cookie) {
-		snprintf(remedy, sizeof(remedy), "journalctl --unit %.100s", unit);
-		add_note(e, "no_socket", remedy,
+		note = add_note(e, "no_socket",
 			"%s is %s, and has no %s %s socket under this label: have it listen on "
 			"one, or see what its start said",
 			unit, state->active, family_name(address_family(&e->address)),
 			protocol_name(e->protocol));
+		propose_for_unit(note, "journalctl --unit", unit);
 	}
 }
 
@@ -165,21 +174,20 @@ static void note_candidate(
 	struct explanation *e, const char *unit, bool required, const struct unit_state *state)
 {
 	bool runs = is_started(state) && !waits_for_restart(state);
-	char remedy[320];
-
-	if (runs)
-		snprintf(remedy, sizeof(remedy), "%s", applying_command());
-	else if (strcmp(state->active, "inactive") == 0)
-		snprintf(remedy, sizeof(remedy), "systemctl start %.200s", unit);
-	else
-		snprintf(remedy, sizeof(remedy), "journalctl --unit %.200s", unit);
-	add_note(e, "section_binds", remedy, "the section of %.255s binds it, and %s: it is %s",
-		unit,
+	struct note *note = add_note(e, "section_binds",
+		"the section of %s binds it, and %s: it is %s", unit,
 		!runs              ? "isn't started"
 			: required ? "the unit runs without that line"
 				   : "the unit runs without that line, or goes on without Isomer, "
 				     "as Required=no lets it: its journal tells",
 		waits_for_restart(state) ? "waiting for its automatic restart" : state->active);
+
+	if (runs)
+		propose(note, "%s", applying_command());
+	else if (strcmp(state->active, "inactive") == 0)
+		propose_for_unit(note, "systemctl start", unit);
+	else
+		propose_for_unit(note, "journalctl --unit", unit);
 }
 
 /* Bindings last from a unit's start to its stop, so the reason may be that it isn't started. */
@@ -204,16 +212,17 @@ static void look_for_sections(struct explanation *e)
 /* What was bound by hand is nobody's to start. */
 static void look_for_registration(struct explanation *e)
 {
-	char word[SHELL_WORD_SIZE(NAME_SIZE)], remedy[sizeof(word) + 64];
+	char word[SHELL_WORD_SIZE(NAME_SIZE)];
 	const char *units[MOST_UNITS];
+	struct note *note;
 
 	if (e->verdict != REFUSED || e->cookie || list_owners(e, units))
 		return;
-	snprintf(remedy, sizeof(remedy), "isomctl register-pid PID %s %s ADDRESS PORT",
-		shell_word(explained_label(e), word, sizeof(word)), protocol_name(e->protocol));
-	add_note(e, "no_socket", remedy,
+	note = add_note(e, "no_socket",
 		"a server's %s %s socket is to be registered under this label",
 		family_name(address_family(&e->address)), protocol_name(e->protocol));
+	propose(note, "isomctl register-pid PID %s %s ADDRESS PORT",
+		shell_word(explained_label(e), word, sizeof(word)), protocol_name(e->protocol));
 }
 
 void look_at_units(struct explanation *e)

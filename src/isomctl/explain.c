@@ -27,19 +27,41 @@
 static const char *const verdict_names[] = {
 	[NOT_BOUND] = "not_bound", [REFUSED] = "refused", [DISPATCHED] = "dispatched"};
 
-void add_note(struct explanation *e, const char *kind, const char *remedy, const char *format, ...)
+struct note *add_note(struct explanation *e, const char *kind, const char *format, ...)
 {
 	struct note *note = &e->notes[e->note_count];
 	va_list arguments;
 
 	if (e->note_count == MOST_NOTES)
-		return;
+		return NULL;
 	e->note_count++;
 	note->kind = kind;
-	snprintf(note->remedy, sizeof(note->remedy), "%s", remedy);
 	va_start(arguments, format);
 	vsnprintf(note->text, sizeof(note->text), format, arguments);
 	va_end(arguments);
+	return note;
+}
+
+void propose(struct note *note, const char *format, ...)
+{
+	_cleanup_(freep) char *command = NULL;
+	char *all;
+	va_list arguments;
+	int r;
+
+	if (!note)
+		return;
+	va_start(arguments, format);
+	r = vasprintf(&command, format, arguments);
+	va_end(arguments);
+	if (r < 0) {
+		command = NULL;
+		return;
+	}
+	if (asprintf(&all, "%s%s%s", note->remedy ?: "", note->remedy ? " && " : "", command) < 0)
+		return;
+	free(note->remedy);
+	note->remedy = all;
 }
 
 /* 127.0.0.1:8080, [::1]:8080 */
@@ -145,7 +167,7 @@ static void look_for_other_programs(struct explanation *e)
 
 	if (netns >= 0 && bpf_prog_query(netns, BPF_SK_LOOKUP, 0, NULL, ids, &count) == 0 &&
 		count > 1)
-		add_note(e, "other_programs", "",
+		add_note(e, "other_programs",
 			"%u sk_lookup programs are attached to this network namespace, and this "
 			"tells what Isomer's does: another one may refuse the packet or choose "
 			"another socket",
@@ -230,14 +252,14 @@ static void note_connected(struct explanation *e, const struct search *search)
 		const struct diag_socket *socket = &search->connected[i];
 		char peer[ENDPOINT_SIZE], who[160];
 
-		add_note(e, "connected_udp", "",
+		add_note(e, "connected_udp",
 			"datagrams from %s go to a UDP socket that is connected to there, of %s, "
 			"before Isomer is asked",
 			endpoint_format(&socket->peer, socket->is_ipv6, socket->peer_port, peer),
 			holder_format(&holders[i], who, sizeof(who)));
 	}
 	if (search->connected_count > count)
-		add_note(e, "connected_udp", "", "and so do those of %zu more peers",
+		add_note(e, "connected_udp", "and so do those of %zu more peers",
 			search->connected_count - count);
 }
 
@@ -248,7 +270,7 @@ static void note_passed_over(struct explanation *e, const struct diag_socket *li
 	char endpoint[ENDPOINT_SIZE], who[160];
 
 	holders_find(&holder, 1);
-	add_note(e, "passed_over", "",
+	add_note(e, "passed_over",
 		"%s listens at %s, and doesn't get the packet: it is bound, and bindings come first",
 		holder_format(&holder, who, sizeof(who)),
 		endpoint_format(&listener->address, listener->is_ipv6, listener->port, endpoint));
@@ -260,7 +282,7 @@ static int look_at_sockets(struct explanation *e)
 	int r = sockets_visit(e->protocol, look_at_socket, &search);
 
 	if (r == -ENOENT || r == -EPERM || r == -EACCES) {
-		add_note(e, "no_sock_diag", "",
+		add_note(e, "no_sock_diag",
 			"this kernel doesn't list its sockets (sock_diag): which process has "
 			"the socket, and whether another one gets the packet first, isn't known");
 		return 0;
@@ -282,7 +304,7 @@ static int look_at_sockets(struct explanation *e)
 	holders_find(&e->holder, 1);
 	snprintf(e->unit, sizeof(e->unit), "%s", e->holder.unit);
 	if (e->protocol == TCP && e->socket.queued > e->socket.queue_limit)
-		add_note(e, "queue_full", "",
+		add_note(e, "queue_full",
 			"the socket's queue is full: %u connections wait to be accepted, and it "
 			"holds %u: the server doesn't keep up, and new ones are dropped",
 			e->socket.queued, e->socket.queue_limit + 1);
@@ -446,7 +468,7 @@ static void print_text(const struct explanation *e)
 			: "the tables, for running the program takes root");
 	for (size_t i = 0; i < e->note_count; i++) {
 		printf("    Note: %s\n", e->notes[i].text);
-		if (e->notes[i].remedy[0])
+		if (e->notes[i].remedy)
 			printf("      Do: %s\n", e->notes[i].remedy);
 	}
 }
@@ -502,7 +524,7 @@ static json_t *json_notes(const struct explanation *e)
 		json_array_append_new(notes,
 			json_pack("{s:s, s:o, s:o}", "kind", note->kind, "text",
 				json_text(note->text), "remedy",
-				note->remedy[0] ? json_text(note->remedy) : json_null()));
+				note->remedy ? json_text(note->remedy) : json_null()));
 	}
 	return notes;
 }
@@ -569,6 +591,8 @@ static int run_explain(const struct options *options, int argc, char **argv)
 		port_parse(argv[2], &e.port, &reason) < 0)
 		return misused(&explain_command, "%s", reason.text);
 	r = explain(options, &e);
+	for (size_t i = 0; i < e.note_count; i++)
+		free(e.notes[i].remedy);
 	free(e.matches);
 	dispatcher_close(e.d);
 	return r;

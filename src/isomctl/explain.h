@@ -14,7 +14,6 @@
 #include "../bindings.h"
 #include "../destination.h"
 #include "../netlink.h"
-#include "../shellword.h"
 #include "../trial.h"
 #include "holders.h"
 #include "isomctl.h"
@@ -29,7 +28,7 @@ enum verdict { NOT_BOUND, REFUSED, DISPATCHED };
 struct note {
 	const char *kind;
 	char text[512];
-	char remedy[SHELL_WORD_SIZE(NAME_SIZE) + 64]; /* a command; empty: none */
+	char *remedy; /* a command; NULL: none */
 };
 
 struct explanation {
@@ -63,9 +62,12 @@ struct explanation {
 	size_t note_count;
 };
 
-/* Those above the most are left out. */
-__attribute__((format(printf, 4, 5))) void add_note(
-	struct explanation *e, const char *kind, const char *remedy, const char *format, ...);
+/* NULL for those above the most, which are left out. */
+__attribute__((format(printf, 3, 4))) struct note *add_note(
+	struct explanation *e, const char *kind, const char *format, ...);
+
+/* What to do about it, after what was proposed before. The note may be NULL. */
+__attribute__((format(printf, 2, 3))) void propose(struct note *note, const char *format, ...);
 
 /* The winner's label, where there is one. */
 const char *explained_label(const struct explanation *e);

@@ -69,6 +69,19 @@ explained() { isomctl explain --json tcp 127.7.0.1 80 | json "($1)"; }
 	systemctl stop web
 }
 
+@test "a unit's name in a command that is proposed is a word of it, whatever is in it and however long" {
+	local name
+	for name in 'a\x2db' "$(printf 'long%.0s' {1..50})"; do
+		unit "$name.service" <<<$'[Service]\nExecStart=/bin/true\n[Isomer]\nBind=tcp 127.7.12.0/24 80'
+		systemctl daemon-reload
+		proposed=$(isomctl explain tcp 127.7.12.1 80)
+		proposed=${proposed##*Do: systemctl start }
+		[[ $(eval "printf %s $proposed") == "$name.service" ]]
+		in_container rm "/etc/systemd/system/$name.service"
+	done
+	systemctl daemon-reload
+}
+
 @test "a unit that goes on without Isomer: explain says that this may be so" {
 	unit without.service <<-END
 		[Service]
