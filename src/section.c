@@ -547,6 +547,11 @@ int section_check(const struct unit_name *unit, const char *const *files, size_t
 	return read_all(&reading, files, count, ret);
 }
 
+void section_ignore(const struct section_problem *problem, void *context)
+{
+	(void)problem, (void)context;
+}
+
 void section_free(struct section *section)
 {
 	free(section->bindings);

@@ -79,4 +79,7 @@ typedef void section_report(const struct section_problem *problem, void *context
 int section_check(const struct unit_name *unit, const char *const *files, size_t count,
 	section_report *report, void *context, struct section *ret);
 
+/* A report for whom what is right is enough. */
+void section_ignore(const struct section_problem *problem, void *context);
+
 void section_free(struct section *section);

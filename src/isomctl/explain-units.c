@@ -12,6 +12,7 @@
 #include "../section.h"
 #include "../shellword.h"
 #include "group.h"
+#include "supply.h"
 #include "units.h"
 
 #define MOST_UNITS 8 /* of a binding, that systemd is asked about */
@@ -40,7 +41,49 @@ static void propose_for_unit(struct note *note, const char *command, const char 
 	propose(note, "%s %s", command, shell_word(unit, word, sizeof(word)));
 }
 
-static void note_owner(struct explanation *e, const char *unit, const struct unit_state *state)
+/* What has isomer.service see to what units that run are to have. */
+static const char *isomer_command(void)
+{
+	const char *isomer = "isomer.service";
+	struct unit_state state;
+
+	return systemd_unit_states(&isomer, 1, &state) && strcmp(state.active, "active") == 0
+		? "systemctl reload isomer"
+		: "systemctl start isomer";
+}
+
+/* It was started, and its label has no socket, or has lost it. */
+static void note_no_socket(struct explanation *e, const struct unitpath *unitpath, const char *unit,
+	const struct unit_state *state)
+{
+	const struct demand demand = {explained_label(e), address_family(&e->address), e->protocol};
+	const char *family = family_name(demand.family), *protocol = protocol_name(e->protocol);
+	struct note *note;
+
+	switch (unit_supply(unitpath, unit, &demand)) {
+	case NOT_DECLARED:
+		add_note(e, "no_socket",
+			"%s is %s, and its section puts no socket under this label (Label=, "
+			"Socket=)",
+			unit, state->active);
+		break;
+	case HAS_SOCKET:
+		note = add_note(e, "no_socket",
+			"%s is %s, and has an %s %s socket that isn't registered under this label",
+			unit, state->active, family, protocol);
+		propose(note, "%s", isomer_command());
+		break;
+	case NO_SOCKET_SEEN:
+		note = add_note(e, "no_socket",
+			"%s is %s, and has no %s %s socket under this label: have it listen on "
+			"one, or see what its start said",
+			unit, state->active, family, protocol);
+		propose_for_unit(note, "journalctl --unit", unit);
+	}
+}
+
+static void note_owner(struct explanation *e, const struct unitpath *unitpath, const char *unit,
+	const struct unit_state *state)
 {
 	struct note *note;
 
@@ -53,12 +96,7 @@ static void note_owner(struct explanation *e, const char *unit, const struct uni
 			e, "unit_not_started", "%s isn't started: it is %s", unit, state->active);
 		propose_for_unit(note, "systemctl start", unit);
 	} else if (e->verdict == REFUSED && !e->cookie) {
-		note = add_note(e, "no_socket",
-			"%s is %s, and has no %s %s socket under this label: have it listen on "
-			"one, or see what its start said",
-			unit, state->active, family_name(address_family(&e->address)),
-			protocol_name(e->protocol));
-		propose_for_unit(note, "journalctl --unit", unit);
+		note_no_socket(e, unitpath, unit, state);
 	}
 }
 
@@ -76,7 +114,7 @@ static size_t list_owners(const struct explanation *e, const char *units[MOST_UN
 	return count;
 }
 
-static void look_at_owners(struct explanation *e)
+static void look_at_owners(struct explanation *e, const struct unitpath *unitpath)
 {
 	const char *units[MOST_UNITS + 1];
 	struct unit_state states[MOST_UNITS + 1];
@@ -95,7 +133,7 @@ static void look_at_owners(struct explanation *e)
 		e->unit_state = states[owners];
 	for (size_t i = 0; i < owners; i++)
 		if (states[i].active[0])
-			note_owner(e, units[i], &states[i]);
+			note_owner(e, unitpath, units[i], &states[i]);
 }
 
 /*
@@ -104,16 +142,11 @@ static void look_at_owners(struct explanation *e)
 
 struct candidates {
 	const struct explanation *e;
-	struct unitpath unitpath;
+	const struct unitpath *unitpath;
 	struct unit_name names[MOST_UNITS];
 	bool required[MOST_UNITS]; /* what their sections' Required= says */
 	size_t count;
 };
-
-static void ignore(const struct section_problem *problem, void *context)
-{
-	(void)problem, (void)context; /* verify tells of them */
-}
 
 static bool section_holds(const struct section *section, const struct explanation *e)
 {
@@ -147,27 +180,16 @@ static int look_at_section(const char *name, void *context)
 
 	if (unit_name_parse(name, &asked, &reason) < 0 || unit_name_is_template(&asked))
 		return 0; /* of a template's instances there is no list */
-	if (unit_find_files(&candidates->unitpath, &asked, &unit, &files, &count) < 0 || !count ||
+	if (unit_find_files(candidates->unitpath, &asked, &unit, &files, &count) < 0 || !count ||
 		is_candidate(candidates, &unit))
 		return 0;
-	section_check(&unit, files, count, ignore, NULL, &section);
+	section_check(&unit, files, count, section_ignore, NULL, &section);
 	if (section_holds(&section, candidates->e)) {
 		candidates->required[candidates->count] = section.required;
 		unit_name_copy(&unit, &candidates->names[candidates->count++]);
 	}
 	section_free(&section);
 	return candidates->count == MOST_UNITS;
-}
-
-/* What has units that run get what their sections say by now. */
-static const char *applying_command(void)
-{
-	const char *isomer = "isomer.service";
-	struct unit_state state;
-
-	return systemd_unit_states(&isomer, 1, &state) && strcmp(state.active, "active") == 0
-		? "systemctl daemon-reload && systemctl reload isomer"
-		: "systemctl daemon-reload && systemctl start isomer";
 }
 
 static void note_candidate(
@@ -183,7 +205,7 @@ static void note_candidate(
 		waits_for_restart(state) ? "waiting for its automatic restart" : state->active);
 
 	if (runs)
-		propose(note, "%s", applying_command());
+		propose(note, "systemctl daemon-reload && %s", isomer_command());
 	else if (strcmp(state->active, "inactive") == 0)
 		propose_for_unit(note, "systemctl start", unit);
 	else
@@ -191,17 +213,15 @@ static void note_candidate(
 }
 
 /* Bindings last from a unit's start to its stop, so the reason may be that it isn't started. */
-static void look_for_sections(struct explanation *e)
+static void look_for_sections(struct explanation *e, const struct unitpath *unitpath)
 {
-	struct candidates candidates = {.e = e};
+	struct candidates candidates = {.e = e, .unitpath = unitpath};
 	struct unit_state states[MOST_UNITS];
 	const char *units[MOST_UNITS];
 
 	if (!systemd_is_there() || !systemd_is_in_our_netns())
 		return;
-	if (unitpath_load(&candidates.unitpath) == 0)
-		units_visit(&candidates.unitpath, look_at_section, &candidates);
-	unitpath_free(&candidates.unitpath);
+	units_visit(unitpath, look_at_section, &candidates);
 	for (size_t i = 0; i < candidates.count; i++)
 		units[i] = candidates.names[i].full;
 	if (systemd_unit_states(units, candidates.count, states))
@@ -227,8 +247,12 @@ static void look_for_registration(struct explanation *e)
 
 void look_at_units(struct explanation *e)
 {
-	look_at_owners(e);
+	_cleanup_(unitpath_free) struct unitpath unitpath = {};
+
+	if (e->verdict != DISPATCHED && systemd_is_there())
+		unitpath_load(&unitpath); /* as far as there is memory */
+	look_at_owners(e, &unitpath);
 	look_for_registration(e);
 	if (e->match_count == 0)
-		look_for_sections(e);
+		look_for_sections(e, &unitpath);
 }

@@ -118,6 +118,72 @@ waits_for_restart() { [[ $(systemctl show --property SubState --value waiting) =
 	systemctl stop waiting
 }
 
+# proposed: what explain says is to be done about 127.7.0.1 port 80.
+proposed() { explained '[note["remedy"] for note in root["notes"]]'; }
+
+# assert_lost UNIT NAME: its socket isn't registered, explain says so, and what it proposes brings NAME's answers back.
+assert_lost() {
+	assert_refused tcp 127.7.0.1 80
+	[[ $(isomctl explain tcp 127.7.0.1 80) == *"$1 is active, and has an ipv4 tcp socket that isn't registered under this label"* ]]
+	[[ $(proposed) == "['systemctl reload isomer']" ]]
+	systemctl reload isomer
+	assert_answer "$2" tcp 127.7.0.1 80
+}
+
+@test "a unit whose label has lost its socket: explain finds it in the unit's processes, and how to get it back" {
+	listening_service blue 8087 <<<$'Label=colour\nBind=tcp 127.7.0.0/24 80\nSocket=tcp 127.0.0.1 8087'
+	listening_service green 8088 <<<'Label=colour'
+	systemctl start blue
+	systemctl start green
+	assert_answer green tcp 127.7.0.1 80
+	systemctl stop green
+	assert_lost blue.service blue
+
+	isomctl unregister colour ipv4 tcp
+	assert_lost blue.service blue
+
+	unit plain.service <<<$'[Service]\nType=notify\nExecStart='"$server --notify tcp:127.0.0.1:8089"
+	systemctl daemon-reload
+	systemctl start plain
+	isomctl register-pid "$(systemctl show --property MainPID --value plain)" colour tcp 127.0.0.1 8089
+	systemctl stop plain
+	assert_lost blue.service blue
+
+	# Whoever may not look into processes is told what is seen without that.
+	isomctl unregister colour ipv4 tcp
+	[[ $(in_container setpriv --bounding-set=-sys_ptrace isomctl explain tcp 127.7.0.1 80) == \
+		*'blue.service is active, and has no ipv4 tcp socket under this label: have it listen on one'* ]]
+	systemctl stop blue
+}
+
+@test "a socket unit whose label has lost its socket" {
+	unit held.socket <<<$'[Socket]\nListenStream=127.0.0.1:8090'
+	unit held.service <<<$'[Service]\nExecStart='"$server --name held --listen-fds"$'\n[Isomer]\nBind=tcp 127.7.0.0/24 80'
+	systemctl daemon-reload
+	systemctl start held.socket
+	isomctl unregister held ipv4 tcp
+	assert_lost held.socket held
+	systemctl stop held.socket held.service
+}
+
+@test "a socket that the section doesn't put under the label is none of the label's: explain tells it apart" {
+	unit apart.service <<-END
+		[Service]
+		Type=notify
+		ExecStart=$server --name apart --notify tcp:127.0.0.1:8091 tcp:[::1]:8091 tcp:127.0.0.1:8092
+		[Isomer]
+		Bind=tcp ::1 80
+		Bind=elsewhere tcp 127.7.0.0/24 80
+		Socket=tcp 127.0.0.1 8091
+	END
+	systemctl daemon-reload
+	systemctl start apart
+	[[ $(isomctl explain tcp ::1 80) == *'apart.service is active, and has no ipv6 tcp socket under this label: have it listen on one'* ]]
+	[[ $(isomctl explain tcp 127.7.0.1 80) == *'apart.service is active, and its section puts no socket under this label (Label=, Socket=)'* ]]
+	[[ $(proposed) == '[None]' ]]
+	systemctl stop apart
+}
+
 @test "explain tells the service that got the socket of a socket unit, or the unit while there is none" {
 	unit lazy.socket <<-END
 		[Socket]
