@@ -14,6 +14,7 @@
 #include "group.h"
 #include "supply.h"
 #include "units.h"
+#include "wiring.h"
 
 #define MOST_UNITS 8 /* of a binding, that systemd is asked about */
 
@@ -39,6 +40,26 @@ static void propose_for_unit(struct note *note, const char *command, const char 
 	char word[SHELL_WORD_SIZE(NAME_SIZE)];
 
 	propose(note, "%s %s", command, shell_word(unit, word, sizeof(word)));
+}
+
+/*
+ * What a socket unit starts may not run by itself, with nothing passed to it: unless it is enabled
+ * itself, and where that socket unit isn't started either, that is the one to start.
+ */
+static void propose_start(struct note *note, const struct unitpath *unitpath, const char *unit)
+{
+	_cleanup_(freep) char *enabled = systemd_property(unit, "UnitFileState");
+	struct unit_name service, starter;
+	const char *socket = starter.full;
+	struct unit_state state;
+	struct reason reason;
+
+	if ((!enabled || strcmp(enabled, "enabled") != 0) &&
+		unit_name_parse(unit, &service, &reason) == 0 &&
+		wiring_find_starter(unitpath, &service, &starter) &&
+		systemd_unit_states(&socket, 1, &state) && !is_started(&state))
+		unit = socket;
+	propose_for_unit(note, "systemctl start", unit);
 }
 
 /* What has isomer.service see to what units that run are to have. */
@@ -94,7 +115,7 @@ static void note_owner(struct explanation *e, const struct unitpath *unitpath, c
 	} else if (!is_started(state)) {
 		note = add_note(
 			e, "unit_not_started", "%s isn't started: it is %s", unit, state->active);
-		propose_for_unit(note, "systemctl start", unit);
+		propose_start(note, unitpath, unit);
 	} else if (e->verdict == REFUSED && !e->cookie) {
 		note_no_socket(e, unitpath, unit, state);
 	}
@@ -192,8 +213,8 @@ static int look_at_section(const char *name, void *context)
 	return candidates->count == MOST_UNITS;
 }
 
-static void note_candidate(
-	struct explanation *e, const char *unit, bool required, const struct unit_state *state)
+static void note_candidate(struct explanation *e, const struct unitpath *unitpath, const char *unit,
+	bool required, const struct unit_state *state)
 {
 	bool runs = is_started(state) && !waits_for_restart(state);
 	struct note *note = add_note(e, "section_binds",
@@ -207,7 +228,7 @@ static void note_candidate(
 	if (runs)
 		propose(note, "systemctl daemon-reload && %s", isomer_command());
 	else if (strcmp(state->active, "inactive") == 0)
-		propose_for_unit(note, "systemctl start", unit);
+		propose_start(note, unitpath, unit);
 	else
 		propose_for_unit(note, "journalctl --unit", unit);
 }
@@ -226,7 +247,7 @@ static void look_for_sections(struct explanation *e, const struct unitpath *unit
 		units[i] = candidates.names[i].full;
 	if (systemd_unit_states(units, candidates.count, states))
 		for (size_t i = 0; i < candidates.count; i++)
-			note_candidate(e, units[i], candidates.required[i], &states[i]);
+			note_candidate(e, unitpath, units[i], candidates.required[i], &states[i]);
 }
 
 /* What was bound by hand is nobody's to start. */

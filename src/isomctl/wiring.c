@@ -9,6 +9,7 @@
 
 #include "../binding.h"
 #include "../cleanup.h"
+#include "units.h"
 
 struct reading {
 	const struct unit_name *unit;
@@ -164,6 +165,39 @@ bool wiring_service(
 		return unit_name_build(socket->prefix, socket->instance, "service", ret);
 	return specifiers_expand(wiring->service, socket, &text, &reason) == 0 &&
 		unit_name_parse(text, ret, &reason) == 0;
+}
+
+struct starter_search {
+	const struct unitpath *unitpath;
+	const struct unit_name *service;
+	struct unit_name *ret;
+};
+
+static int look_at_starter(const char *name, void *context)
+{
+	const struct starter_search *search = context;
+	_cleanup_(wiring_free) struct wiring wiring = {};
+	_cleanup_(freep) const char **files = NULL;
+	struct unit_name asked, started;
+	struct reason reason;
+	size_t count;
+
+	return unit_name_parse(name, &asked, &reason) == 0 && strcmp(asked.suffix, "socket") == 0 &&
+		unit_find_files(search->unitpath, &asked, search->ret, &files, &count) == 0 &&
+		count && wiring_read(search->ret, files, count, &wiring) == 0 &&
+		wiring_service(&wiring, search->ret, &started) &&
+		strcmp(started.full, search->service->full) == 0;
+}
+
+bool wiring_find_starter(
+	const struct unitpath *unitpath, const struct unit_name *service, struct unit_name *ret)
+{
+	struct starter_search search = {unitpath, service, ret};
+	struct unit_name namesake;
+
+	return (unit_name_build(service->prefix, service->instance, "socket", &namesake) &&
+		       look_at_starter(namesake.full, &search)) ||
+		units_visit(unitpath, look_at_starter, &search);
 }
 
 bool endpoint_is_at(const struct endpoint *endpoint, uint8_t protocol,

@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 #include "../unitfile.h"
+#include "../unitpath.h"
 
 /* A TCP or UDP address that a socket unit listens on. */
 struct endpoint {
@@ -39,6 +40,13 @@ void wiring_free(struct wiring *wiring);
 /* The service that a socket unit starts. False: what Service= says is none. */
 bool wiring_service(
 	const struct wiring *wiring, const struct unit_name *socket, struct unit_name *ret);
+
+/*
+ * The socket unit that starts a service, first of all the one named like it: also such as systemd
+ * hasn't loaded, and so wouldn't tell (TriggeredBy). False: there is none.
+ */
+bool wiring_find_starter(
+	const struct unitpath *unitpath, const struct unit_name *service, struct unit_name *ret);
 
 /* Is this where it listens? 0.0.0.0 also means the wildcard of a dual-stack one. */
 bool endpoint_is_at(const struct endpoint *endpoint, uint8_t protocol,

@@ -196,10 +196,35 @@ assert_lost() {
 		Bind=tcp 127.7.0.0/24 80
 	END
 	systemctl daemon-reload
+	# While neither is started, it is the socket unit that is to be: of such a service alone nothing would listen.
+	[[ $(proposed) == *"'systemctl start lazy.socket'"* ]]
+	systemctl enable --now isomer@lazy.service.service 2>/dev/null
+	[[ $(isomctl explain tcp 127.7.0.1 80) == *"lazy.service isn't started: it is inactive"*'Do: systemctl start lazy.socket'* ]]
+	systemctl disable --now isomer@lazy.service.service 2>/dev/null
 	systemctl start lazy.socket
 	[[ $(explained '[root["socket"][key] for key in ("unit", "unit_state")]') == "['lazy.socket', 'active']" ]]
 	[[ $(explained 'root["socket"]["process"]["pid"]') == 1 ]]
 	assert_answer lazy tcp 127.7.0.1 80
 	[[ $(explained 'root["socket"]["process"]["pid"]') == "$(systemctl show --property MainPID --value lazy)" ]]
 	systemctl stop lazy.socket lazy.service
+}
+
+@test "a service that another socket unit starts, or that is enabled itself: explain names what is to be started" {
+	unit door.socket <<<$'[Socket]\nListenStream=127.0.0.1:8093\nService=house.service'
+	unit house.service <<-END
+		[Service]
+		ExecStart=$server --name house --listen-fds
+		[Install]
+		WantedBy=multi-user.target
+		[Isomer]
+		Bind=tcp 127.7.13.0/24 80
+	END
+	systemctl daemon-reload
+	[[ $(isomctl explain tcp 127.7.13.1 80) == *'Do: systemctl start door.socket'* ]]
+	systemctl enable house 2>/dev/null
+	[[ $(isomctl explain tcp 127.7.13.1 80) == *'Do: systemctl start house.service'* ]]
+	systemctl disable house 2>/dev/null
+	systemctl start door.socket
+	assert_answer house tcp 127.7.13.1 80
+	systemctl stop door.socket house.service
 }
