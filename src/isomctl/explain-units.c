@@ -161,11 +161,15 @@ static void look_at_owners(struct explanation *e, const struct unitpath *unitpat
  * Units whose sections would bind it.
  */
 
+struct candidate {
+	struct unit_name name;
+	bool required; /* what its section's Required= says */
+};
+
 struct candidates {
 	const struct explanation *e;
 	const struct unitpath *unitpath;
-	struct unit_name names[MOST_UNITS];
-	bool required[MOST_UNITS]; /* what their sections' Required= says */
+	struct candidate list[MOST_UNITS];
 	size_t count;
 };
 
@@ -185,7 +189,7 @@ static bool section_holds(const struct section *section, const struct explanatio
 static bool is_candidate(const struct candidates *candidates, const struct unit_name *unit)
 {
 	for (size_t i = 0; i < candidates->count; i++)
-		if (strcmp(candidates->names[i].full, unit->full) == 0)
+		if (strcmp(candidates->list[i].name.full, unit->full) == 0)
 			return true;
 	return false;
 }
@@ -206,31 +210,53 @@ static int look_at_section(const char *name, void *context)
 		return 0;
 	section_check(&unit, files, count, section_ignore, NULL, &section);
 	if (section_holds(&section, candidates->e)) {
-		candidates->required[candidates->count] = section.required;
-		unit_name_copy(&unit, &candidates->names[candidates->count++]);
+		struct candidate *candidate = &candidates->list[candidates->count++];
+
+		candidate->required = section.required;
+		unit_name_copy(&unit, &candidate->name);
 	}
 	section_free(&section);
 	return candidates->count == MOST_UNITS;
 }
 
-static void note_candidate(struct explanation *e, const struct unitpath *unitpath, const char *unit,
-	bool required, const struct unit_state *state)
+/* Its section had no such line when the unit was started, or the unit went on without it. */
+static void note_running_candidate(
+	struct explanation *e, const struct candidate *candidate, const struct unit_state *state)
 {
-	bool runs = is_started(state) && !waits_for_restart(state);
 	struct note *note = add_note(e, "section_binds",
-		"the section of %s binds it, and %s: it is %s", unit,
-		!runs              ? "isn't started"
-			: required ? "the unit runs without that line"
-				   : "the unit runs without that line, or goes on without Isomer, "
-				     "as Required=no lets it: its journal tells",
-		waits_for_restart(state) ? "waiting for its automatic restart" : state->active);
+		"the section of %s binds it, and the unit runs without that line%s: it is %s",
+		candidate->name.full,
+		candidate->required ? ""
+				    : ", or goes on without Isomer, as Required=no lets it: its "
+				      "journal tells",
+		state->active);
 
-	if (runs)
-		propose(note, "systemctl daemon-reload && %s", isomer_command());
-	else if (strcmp(state->active, "inactive") == 0)
-		propose_start(note, unitpath, unit);
-	else
-		propose_for_unit(note, "journalctl --unit", unit);
+	propose(note, "systemctl daemon-reload && %s", isomer_command());
+}
+
+static void note_candidate(struct explanation *e, const struct unitpath *unitpath,
+	const struct candidate *candidate, const struct unit_state *state)
+{
+	const char *unit = candidate->name.full;
+	bool waits = waits_for_restart(state);
+	struct note *note;
+
+	if (is_started(state) && !waits) {
+		note_running_candidate(e, candidate, state);
+	} else if (strcmp(state->load, "not-found") == 0) {
+		add_note(e, "section_binds",
+			"the section of %s would bind it, but there is no such unit, only drop-ins "
+			"of it",
+			unit);
+	} else {
+		note = add_note(e, "section_binds",
+			"the section of %s binds it, and isn't started: it is %s", unit,
+			waits ? "waiting for its automatic restart" : state->active);
+		if (strcmp(state->active, "inactive") == 0)
+			propose_start(note, unitpath, unit);
+		else
+			propose_for_unit(note, "journalctl --unit", unit);
+	}
 }
 
 /* Bindings last from a unit's start to its stop, so the reason may be that it isn't started. */
@@ -244,10 +270,10 @@ static void look_for_sections(struct explanation *e, const struct unitpath *unit
 		return;
 	units_visit(unitpath, look_at_section, &candidates);
 	for (size_t i = 0; i < candidates.count; i++)
-		units[i] = candidates.names[i].full;
+		units[i] = candidates.list[i].name.full;
 	if (systemd_unit_states(units, candidates.count, states))
 		for (size_t i = 0; i < candidates.count; i++)
-			note_candidate(e, unitpath, units[i], candidates.required[i], &states[i]);
+			note_candidate(e, unitpath, &candidates.list[i], &states[i]);
 }
 
 /* What was bound by hand is nobody's to start. */

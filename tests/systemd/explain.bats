@@ -82,6 +82,16 @@ explained() { isomctl explain --json tcp 127.7.0.1 80 | json "($1)"; }
 	systemctl daemon-reload
 }
 
+@test "a section in drop-ins of a unit that there isn't: explain doesn't have it started" {
+	unit tpyo.service.d/isomer.conf <<<$'[Isomer]\nBind=tcp 127.7.14.0/24 80'
+	systemctl daemon-reload
+	explained=$(isomctl explain tcp 127.7.14.1 80)
+	[[ $explained == *'the section of tpyo.service would bind it, but there is no such unit, only drop-ins of it'* ]]
+	[[ $explained != *'Do:'* ]]
+	in_container rm -r /etc/systemd/system/tpyo.service.d
+	systemctl daemon-reload
+}
+
 @test "a unit that goes on without Isomer: explain says that this may be so" {
 	unit without.service <<-END
 		[Service]
