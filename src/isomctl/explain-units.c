@@ -219,19 +219,47 @@ static int look_at_section(const char *name, void *context)
 	return candidates->count == MOST_UNITS;
 }
 
-/* Its section had no such line when the unit was started, or the unit went on without it. */
-static void note_running_candidate(
-	struct explanation *e, const struct candidate *candidate, const struct unit_state *state)
+/* "/nginx.service.d/isomer.conf", wherever on the unit path. */
+static const char *dropin_tail(const char *path)
 {
+	const char *name = strrchr(path, '/');
+
+	return memrchr(path, '/', (size_t)(name - path)) ?: name;
+}
+
+/* Has it files that systemd hasn't read yet? Of a drop-in in a new directory it doesn't know. */
+static bool is_outdated(const struct unitpath *unitpath, const struct unit_name *unit)
+{
+	_cleanup_(freep) char *changed = systemd_property(unit->full, "NeedDaemonReload");
+	_cleanup_(freep) char *loaded = systemd_property(unit->full, "DropInPaths");
+	_cleanup_(freep) const struct unitpath_dropin **dropins = NULL;
+	bool outdated = changed && strcmp(changed, "yes") == 0;
+	size_t count;
+
+	if (!loaded || unitpath_dropins(unitpath, unit, &dropins, &count) < 0)
+		return outdated;
+	for (size_t i = 0; i < count && !outdated; i++)
+		outdated = !strstr(loaded, dropin_tail(dropins[i]->path));
+	return outdated;
+}
+
+/* Its section had no such line when the unit was started, or the unit went on without it. */
+static void note_running_candidate(struct explanation *e, const struct unitpath *unitpath,
+	const struct candidate *candidate, const struct unit_state *state)
+{
+	bool goes_without = !candidate->required && !is_outdated(unitpath, &candidate->name);
 	struct note *note = add_note(e, "section_binds",
 		"the section of %s binds it, and the unit runs without that line%s: it is %s",
 		candidate->name.full,
-		candidate->required ? ""
-				    : ", or goes on without Isomer, as Required=no lets it: its "
-				      "journal tells",
+		goes_without ? ", or goes on without Isomer, as Required=no lets it: its journal "
+			       "tells"
+			     : "",
 		state->active);
 
-	propose(note, "systemctl daemon-reload && %s", isomer_command());
+	if (goes_without)
+		propose_for_unit(note, "journalctl --unit", candidate->name.full);
+	else
+		propose(note, "systemctl daemon-reload && %s", isomer_command());
 }
 
 static void note_candidate(struct explanation *e, const struct unitpath *unitpath,
@@ -242,7 +270,7 @@ static void note_candidate(struct explanation *e, const struct unitpath *unitpat
 	struct note *note;
 
 	if (is_started(state) && !waits) {
-		note_running_candidate(e, candidate, state);
+		note_running_candidate(e, unitpath, candidate, state);
 	} else if (strcmp(state->load, "not-found") == 0) {
 		add_note(e, "section_binds",
 			"the section of %s would bind it, but there is no such unit, only drop-ins "

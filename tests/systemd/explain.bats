@@ -92,7 +92,7 @@ explained() { isomctl explain --json tcp 127.7.0.1 80 | json "($1)"; }
 	systemctl daemon-reload
 }
 
-@test "a unit that goes on without Isomer: explain says that this may be so" {
+@test "a unit that goes on without Isomer: explain says that this may be so, and where to see why" {
 	unit without.service <<-END
 		[Service]
 		Type=notify
@@ -104,7 +104,14 @@ explained() { isomctl explain --json tcp 127.7.0.1 80 | json "($1)"; }
 	END
 	systemctl daemon-reload
 	systemctl start without
-	[[ $(isomctl explain tcp 127.7.11.1 80) == *'the section of without.service binds it, and '*'goes on without Isomer, as Required=no lets it: its journal tells: it is active'* ]]
+	[[ $(isomctl explain tcp 127.7.11.1 80) == *'the section of without.service binds it, and '*'goes on without Isomer, as Required=no lets it: its journal tells: it is active'*'Do: journalctl --unit without.service'* ]]
+
+	# Once its files were changed, they are first to be taken over.
+	printf '[Isomer]\nSocket=\n' | unit without.service.d/all.conf
+	[[ $(isomctl explain tcp 127.7.11.1 80) == *'the unit runs without that line: it is active'*'Do: systemctl daemon-reload && systemctl reload isomer'* ]]
+	systemctl daemon-reload
+	systemctl reload isomer
+	assert_answer without tcp 127.7.11.1 80
 	systemctl stop without
 }
 
