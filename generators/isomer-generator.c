@@ -18,6 +18,7 @@
 
 #include "../src/cleanup.h"
 #include "../src/say.h"
+#include "../src/section.h"
 #include "../src/unitpath.h"
 #include "facts.h"
 #include "naming.h"
@@ -84,19 +85,16 @@ static bool is_isomers_own(const char *owner)
 	return unit_name_parse(owner, &unit, &reason) == 0 && unit_name_is_isomers_own(&unit);
 }
 
-static bool is_for_whole_type(const char *owner)
-{
-	return strcmp(owner, "service") == 0 || strcmp(owner, "socket") == 0;
-}
-
 /* A section that would apply to isomer.service would have it wait for itself. */
 static void refuse_section(struct facts *facts, const char *owner, const char *path)
 {
-	if (!facts->has_section || !(is_for_whole_type(owner) || is_isomers_own(owner)))
+	bool is_for_whole_type = section_is_passed_over(path);
+
+	if (!facts->has_section || !(is_for_whole_type || is_isomers_own(owner)))
 		return;
 	warn("%s: the section is skipped: %s", path,
-		is_for_whole_type(owner) ? "it would apply to Isomer's own units too"
-					 : "this is a unit of Isomer's own");
+		is_for_whole_type ? "it would apply to Isomer's own units too"
+				  : "this is a unit of Isomer's own");
 	facts->has_section = false;
 }
 

@@ -54,6 +54,21 @@ bool section_is_isomer(const char *name)
 	return strcmp(name, "Isomer") == 0 || strcmp(name, "X-Isomer") == 0;
 }
 
+bool section_is_passed_over(const char *path)
+{
+	static const char *const directories[] = {"/service.d", "/socket.d"};
+	const char *end = strrchr(path, '/') ?: path;
+
+	for (size_t i = 0; i < sizeof(directories) / sizeof(*directories); i++) {
+		size_t length = strlen(directories[i]);
+
+		if ((size_t)(end - path) >= length &&
+			strncmp(end - length, directories[i], length) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* Entries */
 
 static void entries_clear(struct entries *entries)
@@ -515,6 +530,8 @@ static int read_all(
 	for (size_t i = 0; i < count; i++) {
 		struct section_place place = {.path = files[i]};
 
+		if (section_is_passed_over(files[i]))
+			continue;
 		r = unitfile_read(files[i], read_line, reading);
 		if (r < 0)
 			note_error(reading, say_problem(reading, &place, 0, "", r, strerror(-r)));

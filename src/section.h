@@ -52,8 +52,15 @@ struct section {
 bool section_is_isomer(const char *name);
 
 /*
+ * Is the file one of service.d or socket.d, for all units of a type? A section there would apply to
+ * Isomer's own units, too: it is passed over.
+ */
+bool section_is_passed_over(const char *path);
+
+/*
  * Reads the section from a unit's fragment and drop-ins, in the order in which systemd reads them.
- * Later lines add, an empty value clears the list, keys that begin with X- are the user's own.
+ * Later lines add, an empty value clears the list, keys that begin with X- are the user's own. The
+ * files for all units of a type are left out.
  *
  * Every error is said, with FILE:LINE, the key, the value and what was expected; then -EINVAL is
  * returned (or the errno of a file that can't be read), and *ret still tells whether the section

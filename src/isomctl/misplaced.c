@@ -26,6 +26,13 @@ static int look_at_line(const struct unitfile_line *line, void *context)
 	return 0;
 }
 
+void misplaced_sections_of_file(const char *path, misplaced_visit *visit, void *context)
+{
+	struct looking looking = {visit, context};
+
+	unitfile_read(path, look_at_line, &looking); /* what can't be read isn't ours */
+}
+
 /* Is this, up to its end, the name of a unit that is neither a service nor a socket unit? */
 static bool is_of_other_type(const char *name, size_t length)
 {
@@ -49,7 +56,7 @@ static void look_at_file(const char *directory, const char *name, struct looking
 	if (asprintf(&path, "%s/%s", directory, name) < 0)
 		path = NULL;
 	else
-		unitfile_read(path, look_at_line, looking); /* what can't be read isn't ours */
+		misplaced_sections_of_file(path, looking->visit, looking->context);
 }
 
 static void look_at_dropins(const char *parent, const char *owner, struct looking *looking)

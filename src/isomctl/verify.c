@@ -108,6 +108,25 @@ static void checked_free(struct checked *unit)
 	free(unit);
 }
 
+/* A drop-in for all services applies to isomer.service, too: the generator passes it over. */
+static void report_passed_over(const struct section_place *place, void *context)
+{
+	struct verification *v = context;
+
+	finding_add(&v->findings, ERROR, NULL, place,
+		"the section is passed over, for it would apply to Isomer's own units too: write it "
+		"into the drop-ins of the units that it is meant for");
+}
+
+/* With a FILE, what is elsewhere for all units of its type is none of the matter. */
+static void look_at_file(struct checked *unit, const char *path)
+{
+	if (!section_is_passed_over(path))
+		unitfile_read(path, look_at_header, unit); /* what can't be read is said below */
+	else if (!unit->verification->by_file)
+		misplaced_sections_of_file(path, report_passed_over, unit->verification);
+}
+
 /* Reads a unit. *ret is NULL where there are no files, or no section and it isn't asked for. */
 static int read_unit(
 	struct verification *v, const struct unit_name *name, bool asked_for, struct checked **ret)
@@ -121,7 +140,7 @@ static int read_unit(
 	unit->verification = v;
 	r = unit_find_files(&v->unitpath, name, &unit->name, &unit->files, &unit->file_count);
 	for (size_t i = 0; r == 0 && i < unit->file_count; i++)
-		unitfile_read(unit->files[i], look_at_header, unit); /* else said below */
+		look_at_file(unit, unit->files[i]);
 	if (r == 0)
 		r = section_check(
 			&unit->name, unit->files, unit->file_count, report, unit, &unit->section);
@@ -180,21 +199,13 @@ static int add_unit(struct verification *v, const char *text, bool asked_for)
 	return 0;
 }
 
-/* A drop-in for all services applies to isomer.service, too: the generator passes it over. */
-static void check_dropin_of_type(struct verification *v, const struct unitpath_dropin *dropin)
+/* The drop-ins for all units of a type: "service" or "socket". */
+static void check_dropins_of_type(struct verification *v, const char *type)
 {
-	struct checked all = {.verification = v};
-	const char *files[] = {dropin->path};
-	struct section_place place = {.path = dropin->path};
-	struct section section;
-
-	if (!unit_name_build("any", NULL, dropin->owner, &all.name))
-		return;
-	section_check(&all.name, files, 1, report, &all, &section);
-	if (section.present)
-		finding_add(&v->findings, ERROR, NULL, &place,
-			"the section is passed over, for it would apply to Isomer's own units too");
-	section_free(&section);
+	for (size_t i = 0; i < v->unitpath.dropin_count; i++)
+		if (strcmp(v->unitpath.dropins[i].owner, type) == 0)
+			misplaced_sections_of_file(
+				v->unitpath.dropins[i].path, report_passed_over, v);
 }
 
 static int add_if_it_has_a_section(const char *name, void *context)
@@ -213,9 +224,8 @@ static void report_misplaced(const struct section_place *place, void *context)
 static int add_all_units(struct verification *v)
 {
 	misplaced_sections_visit(&v->unitpath, report_misplaced, v);
-	for (size_t i = 0; i < v->unitpath.dropin_count; i++)
-		if (!strchr(v->unitpath.dropins[i].owner, '.'))
-			check_dropin_of_type(v, &v->unitpath.dropins[i]);
+	check_dropins_of_type(v, "service");
+	check_dropins_of_type(v, "socket");
 	return units_visit(&v->unitpath, add_if_it_has_a_section, v);
 }
 
@@ -248,9 +258,15 @@ static bool may_be_unit_file(const char *path)
 	return false;
 }
 
+static bool is_type(const char *unit)
+{
+	return strcmp(unit, "service") == 0 || strcmp(unit, "socket") == 0;
+}
+
 /*
  * A FILE is looked at as if its directory came first on the unit path, with the drop-ins that lie
- * beside it and elsewhere. *ret_unit is its unit: of a drop-in, that whose directory it lies in.
+ * beside it and elsewhere. *ret_unit is its unit: of a drop-in, that whose directory it lies in,
+ * "service" for service.d.
  */
 static int take_file(const char *path, char **ret_unit, char **ret_directory)
 {
@@ -842,8 +858,12 @@ static int add_units(struct verification *v, char **words, size_t count)
 		r = unitpath_load(&v->unitpath);
 	if (r == 0 && count == 0)
 		r = add_all_units(v);
-	for (size_t i = 0; i < count && r == 0; i++)
-		r = add_unit(v, units[i], true);
+	for (size_t i = 0; i < count && r == 0; i++) {
+		if (is_type(units[i]))
+			check_dropins_of_type(v, units[i]);
+		else
+			r = add_unit(v, units[i], true);
+	}
 	for (size_t i = 0; units && i < count; i++)
 		free(units[i]);
 	free(units);

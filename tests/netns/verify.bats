@@ -175,8 +175,33 @@ mentions() {
 	mentions 1 "web.service.d/a.conf:2:1: error: Bind=other tcp 192.0.2.0/24 80: is for \"other\" here, but for \"web\" at $UNITS/web.service:4"
 	unit web.service.d/b.conf <<<$'[Isomer]\nBind='
 	mentions 0
-	unit service.d/all.conf <<<$'[Isomer]\nBind=tcp 192.0.2.0/24 80'
-	mentions 1 "service.d/all.conf: error: the section is passed over"
+}
+
+@test "drop-ins of a type: their sections are an error, and nobody's" {
+	local passed_over="service.d/all.conf:1:1: error: the section is passed over"
+	section web.service <<<'Bind=tcp 192.0.2.0/24 80'
+	section dns.service <<<'Bind=udp 192.0.2.0/24 53'
+	unit isomer-bind@.service <<<$'[Service]\nExecStart=/bin/true'
+	unit web.socket <<<$'[Socket]\nListenStream=127.0.0.1:8080'
+	unit service.d/all.conf <<<$'[Isomer]\nBind=x\nBind=tcp 192.0.2.0/25 80\nSocket=tcp ::1 80'
+	mentions 1 "$passed_over"
+	verify() { in_ns env SYSTEMD_UNIT_PATH="$UNITS" "$BUILD/isomctl" verify "${WORDS[@]}"; }
+	WORDS=(web dns)
+	mentions 1 "$passed_over"
+	WORDS=(web.socket)
+	mentions 0 'web.socket: warning: it has no [Isomer] section'
+	WORDS=("$UNITS/web.service")
+	mentions 0
+	WORDS=("$UNITS/service.d/all.conf")
+	mentions 1 "$passed_over"
+	# What else it says does count.
+	unit service.d/network.conf <<<$'[Service]\nPrivateNetwork=yes'
+	WORDS=(dns)
+	mentions 1 "$passed_over" 'dns.service: warning: PrivateNetwork='
+	# One of that name for the unit alone hides it.
+	unit web.service.d/all.conf <<<$'[Isomer]\nBind=tcp 192.0.2.0/26 80'
+	WORDS=(web)
+	mentions 0
 }
 
 @test "one binding under two labels, of two units; under one it is none of the matter" {

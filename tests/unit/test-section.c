@@ -273,11 +273,25 @@ static void test_many(void)
 	check(r == -EINVAL && strstr(said2, ":100002: "), "the 100,001st binding is refused");
 }
 
+static void test_passed_over(void)
+{
+	static const char *const passed_over[] = {"/etc/systemd/system/service.d/isomer.conf",
+		"/usr/lib/systemd/system/socket.d/isomer.conf"};
+	static const char *const read[] = {"/etc/systemd/system/web.service.d/isomer.conf",
+		"/etc/service.d/system/web.service", "/service.d", "service.d", "isomer.conf", ""};
+
+	for (size_t i = 0; i < COUNT(passed_over); i++)
+		check(section_is_passed_over(passed_over[i]), "%s is passed over", passed_over[i]);
+	for (size_t i = 0; i < COUNT(read); i++)
+		check(!section_is_passed_over(read[i]), "\"%s\" is not", read[i]);
+}
+
 int main(void)
 {
 	test_right();
 	test_wrong();
 	test_files();
 	test_many();
+	test_passed_over();
 	return tap_end();
 }
