@@ -42,6 +42,7 @@ struct checked {
 	size_t file_count;
 	struct section section;
 	struct wiring wiring;
+	bool only_dropins; /* there is no such unit: its section is nobody's */
 	struct verification *verification;
 };
 
@@ -127,6 +128,36 @@ static void look_at_file(struct checked *unit, const char *path)
 		misplaced_sections_of_file(path, report_passed_over, unit->verification);
 }
 
+/* What other generators make isn't on the unit path of ours, and has drop-ins there. */
+static bool is_generated(const char *unit)
+{
+	static const char *const directories[] = {"generator.early", "generator", "generator.late"};
+	char path[sizeof("/run/systemd/generator.early/") + UNIT_NAME_SIZE];
+
+	for (size_t i = 0; i < sizeof(directories) / sizeof(*directories); i++) {
+		snprintf(path, sizeof(path), "/run/systemd/%s/%s", directories[i], unit);
+		if (access(path, F_OK) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Those of a template may be for instances that have files of their own. */
+static bool has_only_dropins(const struct verification *v, const struct unit_name *unit)
+{
+	const struct unitpath_file *fragment;
+	struct unit_name own, template;
+
+	if (unit_name_is_template(unit))
+		return false;
+	unitpath_resolve(&v->unitpath, unit, &own, &fragment);
+	if (fragment || is_generated(unit->full))
+		return false;
+	return !unit_name_is_instance(unit) ||
+		!unit_name_build(unit->prefix, "", unit->suffix, &template) ||
+		!is_generated(template.full);
+}
+
 /* Reads a unit. *ret is NULL where there are no files, or no section and it isn't asked for. */
 static int read_unit(
 	struct verification *v, const struct unit_name *name, bool asked_for, struct checked **ret)
@@ -146,6 +177,7 @@ static int read_unit(
 			&unit->name, unit->files, unit->file_count, report, unit, &unit->section);
 	if (r != -ENOMEM)
 		r = wiring_read(&unit->name, unit->files, unit->file_count, &unit->wiring);
+	unit->only_dropins = r == 0 && !v->by_file && has_only_dropins(v, &unit->name);
 	if (r == 0 && unit->file_count && (unit->section.present || asked_for))
 		*ret = unit;
 	else
@@ -190,7 +222,10 @@ static int add_unit(struct verification *v, const char *text, bool asked_for)
 	}
 	v->units = longer;
 	v->units[v->count++] = unit;
-	if (!unit->section.present)
+	if (unit->only_dropins)
+		finding_add(&v->findings, WARNING, unit->name.full, NULL,
+			"there is no %s, only drop-ins of it: nothing reads them", unit->name.full);
+	else if (!unit->section.present)
 		finding_add(
 			&v->findings, WARNING, unit->name.full, NULL, "it has no [Isomer] section");
 	else if (unit_name_is_isomers_own(&unit->name))
@@ -361,7 +396,12 @@ static int declared_compare(const void *a, const void *b)
 	return order ?: strcmp(x->unit->name.full, y->unit->name.full);
 }
 
-/* Of a template's, the instances' may be other ones. */
+/* A template isn't, and its instances' bindings may be other ones. */
+static bool is_started(const struct checked *unit)
+{
+	return !unit_name_is_template(&unit->name) && !unit->only_dropins;
+}
+
 static int list_declared(const struct verification *v, struct declared **ret, size_t *ret_count)
 {
 	size_t count = 0;
@@ -375,10 +415,11 @@ static int list_declared(const struct verification *v, struct declared **ret, si
 	for (size_t i = 0; i < v->count; i++) {
 		const struct section *section = &v->units[i]->section;
 
+		if (!is_started(v->units[i]))
+			continue;
 		for (size_t j = 0; j < section->binding_count; j++)
-			if (!unit_name_is_template(&v->units[i]->name))
-				(*ret)[(*ret_count)++] = (struct declared){v->units[i],
-					&section->bindings[j], &section->binding_places[j]};
+			(*ret)[(*ret_count)++] = (struct declared){
+				v->units[i], &section->bindings[j], &section->binding_places[j]};
 	}
 	qsort(*ret, *ret_count, sizeof(**ret), declared_compare);
 	return 0;
@@ -922,8 +963,9 @@ const struct command verify_command = {
 		"on the unit path: lines that are wrong, by FILE:LINE:COLUMN; bindings of two units\n"
 		"that can't both be, and such as can never win; prefixes that aren't local here;\n"
 		"Socket= lines of sockets that nobody opens, and labels that no section puts a socket\n"
-		"under; sections in units that have none; what this machine lacks. FILEs are checked\n"
-		"with the drop-ins beside them, and without asking systemd.\n\n"
+		"under; sections where nobody reads them, as in drop-ins of a unit that isn't there;\n"
+		"what this machine lacks. FILEs are checked with the drop-ins beside them, and without\n"
+		"asking systemd.\n\n"
 		"The exit status is 1 where there are errors, and 0 where there are none, or only\n"
 		"warnings.\n\n"
 		"Examples:\n"

@@ -177,6 +177,30 @@ mentions() {
 	mentions 0
 }
 
+@test "drop-ins of a unit that isn't there" {
+	local found='ngnix.service: warning: there is no ngnix.service, only drop-ins of it: nothing reads them'
+	section nginx.service <<<'Bind=tcp 192.0.2.0/24 80'
+	unit ngnix.service.d/isomer.conf <<<$'[Isomer]\nBind=tcp 192.0.2.0/24 80'
+	mentions 0 "$found"
+	run verify ngnix
+	[[ $output == "$found"$'\n'* ]] || fail "$output"
+	run verify "$UNITS/ngnix.service.d/isomer.conf"
+	[[ $output == '1 unit checked: 0 errors, 0 warnings' ]] || fail "$output"
+	# An alias, and one that hides it.
+	ln -s nginx.service "$UNITS/ngnix.service"
+	mentions 0
+	ln -sf /dev/null "$UNITS/ngnix.service"
+	mentions 0
+	# Templates, their instances and prefixes.
+	unit web@.service <<<$'[Service]\nExecStart=/bin/true'
+	unit web@a.service.d/isomer.conf <<<$'[Isomer]\nBind=tcp 192.0.2.1 80'
+	unit app@.service.d/isomer.conf <<<$'[Isomer]\nBind=tcp 192.0.2.2 80'
+	unit app-.service.d/isomer.conf <<<$'[Isomer]\nBind=tcp 192.0.2.3 80'
+	mentions 0
+	unit app@a.service.d/more.conf <<<$'[Isomer]\nBind=tcp 192.0.2.4 80'
+	mentions 0 'app@a.service: warning: there is no app@a.service'
+}
+
 @test "drop-ins of a type: their sections are an error, and nobody's" {
 	local passed_over="service.d/all.conf:1:1: error: the section is passed over"
 	section web.service <<<'Bind=tcp 192.0.2.0/24 80'

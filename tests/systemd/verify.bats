@@ -26,6 +26,14 @@ server=/usr/lib/isomer-tests/echo-server
 	[[ $status == 1 ]] || fail "$output" || return
 	[[ $output == '/etc/systemd/system/web.service.d/more.conf:3:1: error: Socket=tcp 127.0.0.1 8081: web.service runs, and has no such socket'$'\n'* ]] ||
 		fail "$output"
+	# What a generator made is a unit, too.
+	in_container mkdir -p /run/systemd/generator.late
+	unit made.service.d/isomer.conf <<<$'[Isomer]\nBind=tcp 127.7.0.1 80'
+	run isomctl verify made
+	[[ $output == 'made.service: warning: there is no made.service'* ]] || fail "$output" || return
+	in_container touch /run/systemd/generator.late/made.service
+	run isomctl verify made
+	[[ $status == 0 && $output == '1 unit checked: 0 errors, 0 warnings' ]] || fail "$output" || return
 	# A service that doesn't run can't be looked into.
 	systemctl stop web
 	isomctl verify web
