@@ -14,14 +14,18 @@
 #include <sys/utsname.h>
 #include <sys/vfs.h>
 
+#include "../bindings.h"
 #include "../cleanup.h"
 #include "../coverage.h"
 #include "../dispatcher.h"
 #include "../nearest.h"
 #include "../netlink.h"
+#include "../privileges.h"
 #include "../say.h"
 #include "../section.h"
+#include "../shellword.h"
 #include "../socket.h"
+#include "../truth.h"
 #include "../unitpath.h"
 #include "finding.h"
 #include "isomctl.h"
@@ -35,22 +39,32 @@
 #define KERNEL_MINOR  10
 #define SYSTEMD_FLOOR 247
 
+/* Why a unit is looked at. */
+enum role {
+	NAMED, /* it was asked for */
+	FOUND, /* so were all that have a section */
+	OTHER, /* to compare the named ones with: nothing is said of it */
+};
+
 /* A unit that is checked. */
 struct checked {
 	struct unit_name name;
+	enum role role;
 	const char **files; /* the fragment and drop-ins, in systemd's order; the texts borrowed */
 	size_t file_count;
 	struct section section;
 	struct wiring wiring;
-	bool only_dropins; /* there is no such unit: its section is nobody's */
+	bool only_dropins; /* there is no such unit */
 	struct verification *verification;
 };
 
 struct verification {
 	struct unitpath unitpath;
-	struct checked **units;
+	const char *bpffs;
+	struct checked **units; /* the others last */
 	size_t count;
-	bool by_file; /* FILEs were given: then what runs on this machine isn't asked */
+	size_t checked_count; /* without the others */
+	bool by_file;         /* FILEs were given: then what runs on this machine isn't asked */
 	struct findings findings;
 };
 
@@ -158,9 +172,15 @@ static bool has_only_dropins(const struct verification *v, const struct unit_nam
 		!is_generated(template.full);
 }
 
-/* Reads a unit. *ret is NULL where there are no files, or no section and it isn't asked for. */
+/* Any errors of it were found where it was checked itself, or will not be asked about. */
+static void ignore(const struct section_problem *problem, void *context)
+{
+	(void)problem, (void)context;
+}
+
+/* Reads a unit. *ret is NULL where there are no files, or no section and it wasn't named. */
 static int read_unit(
-	struct verification *v, const struct unit_name *name, bool asked_for, struct checked **ret)
+	struct verification *v, const struct unit_name *name, enum role role, struct checked **ret)
 {
 	struct checked *unit = calloc(1, sizeof(*unit));
 	int r;
@@ -169,23 +189,39 @@ static int read_unit(
 	if (!unit)
 		return -ENOMEM;
 	unit->verification = v;
+	unit->role = role;
 	r = unit_find_files(&v->unitpath, name, &unit->name, &unit->files, &unit->file_count);
-	for (size_t i = 0; r == 0 && i < unit->file_count; i++)
+	for (size_t i = 0; r == 0 && role != OTHER && i < unit->file_count; i++)
 		look_at_file(unit, unit->files[i]);
 	if (r == 0)
-		r = section_check(
-			&unit->name, unit->files, unit->file_count, report, unit, &unit->section);
+		r = section_check(&unit->name, unit->files, unit->file_count,
+			role == OTHER ? ignore : report, unit, &unit->section);
 	if (r != -ENOMEM)
 		r = wiring_read(&unit->name, unit->files, unit->file_count, &unit->wiring);
 	unit->only_dropins = r == 0 && !v->by_file && has_only_dropins(v, &unit->name);
-	if (r == 0 && unit->file_count && (unit->section.present || asked_for))
+	if (r == 0 && unit->file_count && (unit->section.present || role == NAMED))
 		*ret = unit;
 	else
 		checked_free(unit);
 	return r;
 }
 
-static int add_unit(struct verification *v, const char *text, bool asked_for)
+/* Is there such a unit, with a section that somebody reads? */
+static void check_presence(struct verification *v, const struct checked *unit)
+{
+	const char *name = unit->name.full;
+
+	if (unit->only_dropins)
+		finding_add(&v->findings, WARNING, name, NULL,
+			"there is no %s, only drop-ins of it: nothing reads them", name);
+	else if (!unit->section.present)
+		finding_add(&v->findings, WARNING, name, NULL, "it has no [Isomer] section");
+	else if (unit_name_is_isomers_own(&unit->name))
+		finding_add(&v->findings, ERROR, name, NULL,
+			"it has a section, which is passed over: this is a unit of Isomer's own");
+}
+
+static int add_unit(struct verification *v, const char *text, enum role role)
 {
 	struct checked *unit, **longer;
 	struct unit_name name;
@@ -193,17 +229,17 @@ static int add_unit(struct verification *v, const char *text, bool asked_for)
 	int r = unit_name_parse(text, &name, &reason);
 
 	if (r < 0 || (strcmp(name.suffix, "service") != 0 && strcmp(name.suffix, "socket") != 0)) {
-		if (asked_for)
+		if (role == NAMED)
 			finding_add(&v->findings, ERROR, text, NULL, "%s",
 				r < 0 ? reason.text
 				      : "this is neither a service nor a socket unit");
 		return 0;
 	}
-	r = read_unit(v, &name, asked_for, &unit);
+	r = read_unit(v, &name, role, &unit);
 	if (r < 0)
 		return r;
 	if (!unit) {
-		if (asked_for)
+		if (role == NAMED)
 			finding_add(&v->findings, ERROR, text, NULL,
 				"there is no such unit, or it is masked: no file of it is on the "
 				"unit path");
@@ -222,15 +258,10 @@ static int add_unit(struct verification *v, const char *text, bool asked_for)
 	}
 	v->units = longer;
 	v->units[v->count++] = unit;
-	if (unit->only_dropins)
-		finding_add(&v->findings, WARNING, unit->name.full, NULL,
-			"there is no %s, only drop-ins of it: nothing reads them", unit->name.full);
-	else if (!unit->section.present)
-		finding_add(
-			&v->findings, WARNING, unit->name.full, NULL, "it has no [Isomer] section");
-	else if (unit_name_is_isomers_own(&unit->name))
-		finding_add(&v->findings, ERROR, unit->name.full, NULL,
-			"it has a section, which is passed over: this is a unit of Isomer's own");
+	if (role != OTHER) {
+		v->checked_count++;
+		check_presence(v, unit);
+	}
 	return 0;
 }
 
@@ -243,9 +274,14 @@ static void check_dropins_of_type(struct verification *v, const char *type)
 				v->unitpath.dropins[i].path, report_passed_over, v);
 }
 
-static int add_if_it_has_a_section(const char *name, void *context)
+static int add_found(const char *name, void *context)
 {
-	return add_unit(context, name, false);
+	return add_unit(context, name, FOUND);
+}
+
+static int add_other(const char *name, void *context)
+{
+	return add_unit(context, name, OTHER);
 }
 
 static void report_misplaced(const struct section_place *place, void *context)
@@ -261,7 +297,7 @@ static int add_all_units(struct verification *v)
 	misplaced_sections_visit(&v->unitpath, report_misplaced, v);
 	check_dropins_of_type(v, "service");
 	check_dropins_of_type(v, "socket");
-	return units_visit(&v->unitpath, add_if_it_has_a_section, v);
+	return units_visit(&v->unitpath, add_found, v);
 }
 
 /*
@@ -393,13 +429,16 @@ static int declared_compare(const void *a, const void *b)
 	const struct declared *x = a, *y = b;
 	int order = selector_compare_by_address(&x->binding->selector, &y->binding->selector);
 
+	if (order == 0) /* what is said of two is said of the second */
+		order = (y->unit->role == OTHER) - (x->unit->role == OTHER);
 	return order ?: strcmp(x->unit->name.full, y->unit->name.full);
 }
 
-/* A template isn't, and its instances' bindings may be other ones. */
-static bool is_started(const struct checked *unit)
+/* A template doesn't, and its instances' bindings may be other ones. */
+static bool binds(const struct checked *unit)
 {
-	return !unit_name_is_template(&unit->name) && !unit->only_dropins;
+	return !unit_name_is_template(&unit->name) && !unit->only_dropins &&
+		!unit_name_is_isomers_own(&unit->name);
 }
 
 static int list_declared(const struct verification *v, struct declared **ret, size_t *ret_count)
@@ -415,7 +454,7 @@ static int list_declared(const struct verification *v, struct declared **ret, si
 	for (size_t i = 0; i < v->count; i++) {
 		const struct section *section = &v->units[i]->section;
 
-		if (!is_started(v->units[i]))
+		if (!binds(v->units[i]))
 			continue;
 		for (size_t j = 0; j < section->binding_count; j++)
 			(*ret)[(*ret_count)++] = (struct declared){
@@ -425,26 +464,37 @@ static int list_declared(const struct verification *v, struct declared **ret, si
 	return 0;
 }
 
+static void report_two_labels(
+	struct verification *v, const struct declared *d, const struct declared *other)
+{
+	char text[LONGEST_SELECTOR_TEXT];
+
+	finding_add(&v->findings, ERROR, d->unit->name.full, d->place,
+		"%s: it is bound to \"%s\" here, and to \"%s\" by %s at %s:%u: whichever starts "
+		"last can't have it",
+		selector_format(&d->binding->selector, text), d->binding->label,
+		other->binding->label, other->unit->name.full, other->place->path,
+		other->place->line);
+}
+
 static void find_two_labels(struct verification *v, const struct declared *list, size_t count)
 {
-	const struct declared *first = list;
+	const struct declared *first = list, *second = NULL; /* with another label */
 
 	for (const struct declared *d = list; d < list + count; d++) {
-		char text[LONGEST_SELECTOR_TEXT];
+		const struct declared *other;
 
 		if (selector_compare_by_address(&first->binding->selector, &d->binding->selector) !=
 			0) {
 			first = d;
+			second = NULL;
 			continue;
 		}
-		if (strcmp(first->binding->label, d->binding->label) == 0)
-			continue;
-		finding_add(&v->findings, ERROR, d->unit->name.full, d->place,
-			"%s: it is bound to \"%s\" here, and to \"%s\" by %s at %s:%u: whichever "
-			"starts last can't have it",
-			selector_format(&d->binding->selector, text), d->binding->label,
-			first->binding->label, first->unit->name.full, first->place->path,
-			first->place->line);
+		other = strcmp(first->binding->label, d->binding->label) != 0 ? first : second;
+		if (!second && other)
+			second = d;
+		if (other && d->unit->role != OTHER)
+			report_two_labels(v, d, other);
 	}
 }
 
@@ -462,6 +512,21 @@ static int range_compare(const void *a, const void *b)
 	return x->low != y->low ? x->low - y->low : y->high - x->high;
 }
 
+static void report_cut(struct verification *v, const struct declared *a, const struct declared *b)
+{
+	const struct declared *d = a->unit->role == OTHER ? b : a, *other = d == a ? b : a;
+	char text[LONGEST_SELECTOR_TEXT], other_text[LONGEST_SELECTOR_TEXT];
+
+	if (d->unit->role == OTHER)
+		return;
+	finding_add(&v->findings, ERROR, d->unit->name.full, d->place,
+		"%s overlaps %s of %s at %s:%u, and neither holds the other: a packet could prefer "
+		"neither",
+		selector_format(&d->binding->selector, text),
+		selector_format(&other->binding->selector, other_text), other->unit->name.full,
+		other->place->path, other->place->line);
+}
+
 /* Ranges of one prefix, by where they begin: those that are open lie within one another. */
 static void find_cuts_of_prefix(
 	struct verification *v, const struct declared **ranges, size_t count)
@@ -474,19 +539,11 @@ static void find_cuts_of_prefix(
 	qsort(ranges, count, sizeof(*ranges), range_compare);
 	for (size_t i = 0; i < count; i++) {
 		const struct ports *ports = &ranges[i]->binding->selector.ports;
-		char text[LONGEST_SELECTOR_TEXT], other[LONGEST_SELECTOR_TEXT];
 
 		while (depth && open[depth - 1]->binding->selector.ports.high < ports->low)
 			depth--;
 		if (depth && open[depth - 1]->binding->selector.ports.high < ports->high)
-			finding_add(&v->findings, ERROR, ranges[i]->unit->name.full,
-				ranges[i]->place,
-				"%s overlaps %s of %s at %s:%u, and neither holds the other: a "
-				"packet could prefer neither",
-				selector_format(&ranges[i]->binding->selector, text),
-				selector_format(&open[depth - 1]->binding->selector, other),
-				open[depth - 1]->unit->name.full, open[depth - 1]->place->path,
-				open[depth - 1]->place->line);
+			report_cut(v, ranges[i], open[depth - 1]);
 		open[depth++] = ranges[i];
 	}
 }
@@ -519,11 +576,12 @@ static void report_idle(struct verification *v, const struct declared *loser,
 	selector_format(&taker->binding->selector, other);
 	for (; loser < end && selector_compare_by_address(&loser->binding->selector, selector) == 0;
 		loser++)
-		finding_add(&v->findings, WARNING, loser->unit->name.full, loser->place,
-			"%s can never win: more specific bindings hold all its packets, such as %s of "
-			"%s at %s:%u",
-			text, other, taker->unit->name.full, taker->place->path,
-			taker->place->line);
+		if (loser->unit->role != OTHER)
+			finding_add(&v->findings, WARNING, loser->unit->name.full, loser->place,
+				"%s can never win: more specific bindings hold all its packets, such as %s of "
+				"%s at %s:%u",
+				text, other, taker->unit->name.full, taker->place->path,
+				taker->place->line);
 }
 
 static int find_idle(struct verification *v, const struct declared *list, size_t count)
@@ -568,7 +626,8 @@ static void check_locality(struct verification *v, const struct declared *list, 
 		enum locality locality = prefix_locality(&local, prefix);
 		char text[LONGEST_PREFIX_TEXT];
 
-		if (locality == ALL_LOCAL || prefix_written_length(prefix) == 0)
+		if (locality == ALL_LOCAL || prefix_written_length(prefix) == 0 ||
+			list[i].unit->role == OTHER)
 			continue;
 		prefix_format(prefix, text);
 		finding_add(&v->findings, WARNING, list[i].unit->name.full, list[i].place,
@@ -578,6 +637,43 @@ static void check_locality(struct verification *v, const struct declared *list, 
 			locality == NOT_LOCAL ? "it" : "the rest",
 			prefix_family(prefix) == IPV6 ? "-6 " : "", text);
 	}
+}
+
+/* What was bound by hand doesn't give way to a unit that starts. */
+static void check_by_hand(struct verification *v, const struct declared *d,
+	const struct dispatcher *dispatcher, const struct bound *list, size_t count)
+{
+	const struct binding_key key = key_of_selector(&d->binding->selector, ADMINISTRATOR);
+	const struct bound *bound = bound_find(list, count, &key);
+	char text[LONGEST_SELECTOR_TEXT], word[SHELL_WORD_SIZE(NAME_SIZE)];
+	const char *label;
+
+	if (!bound || bound->key.owner != ADMINISTRATOR)
+		return;
+	label = dispatcher->now.destinations[bound->destination].label;
+	if (strcmp(label, d->binding->label) == 0)
+		return;
+	selector_format(&d->binding->selector, text);
+	finding_add(&v->findings, ERROR, d->unit->name.full, d->place,
+		"%s: it is bound to \"%s\" here, and to \"%s\" by hand: isomctl unbind %s %s", text,
+		d->binding->label, label, shell_word(label, word, sizeof(word)), text);
+}
+
+/* Whoever may not look into the dispatcher isn't told so. */
+static void find_bound_by_hand(struct verification *v, const struct declared *list, size_t count)
+{
+	_cleanup_(dispatcher_closep) struct dispatcher *dispatcher = NULL;
+	_cleanup_(freep) struct bound *bound = NULL;
+	char missing[LONGEST_PRIVILEGES_TEXT];
+	size_t bound_count;
+
+	if (v->by_file || privileges_missing(PRIVILEGE(CAP_BPF), missing) ||
+		dispatcher_open(v->bpffs, false, MISSING_IS_QUIET, &dispatcher) < 0 ||
+		bindings_list(dispatcher, &bound, &bound_count) < 0)
+		return;
+	for (size_t i = 0; i < count; i++)
+		if (list[i].unit->role != OTHER)
+			check_by_hand(v, &list[i], dispatcher, bound, bound_count);
 }
 
 static int check_bindings(struct verification *v)
@@ -590,6 +686,7 @@ static int check_bindings(struct verification *v)
 		return r;
 	find_two_labels(v, list, count);
 	find_cuts(v, list, count);
+	find_bound_by_hand(v, list, count);
 	check_locality(v, list, count);
 	return find_idle(v, list, count);
 }
@@ -662,12 +759,6 @@ static bool serves(const struct checked *service, const struct checked *socket)
 		return true;
 	return wiring_service(&socket->wiring, &socket->name, &started) &&
 		strcmp(started.full, service->name.full) == 0;
-}
-
-/* Any errors of it were found where it was checked itself, or will not be asked about. */
-static void ignore(const struct section_problem *problem, void *context)
-{
-	(void)problem, (void)context;
 }
 
 static void look_at_socket_unit(struct openings *openings, const struct unit_name *name)
@@ -903,8 +994,10 @@ static int add_units(struct verification *v, char **words, size_t count)
 		if (is_type(units[i]))
 			check_dropins_of_type(v, units[i]);
 		else
-			r = add_unit(v, units[i], true);
+			r = add_unit(v, units[i], NAMED);
 	}
+	if (r == 0 && count && !v->by_file)
+		r = units_visit(&v->unitpath, add_other, v);
 	for (size_t i = 0; units && i < count; i++)
 		free(units[i]);
 	free(units);
@@ -917,7 +1010,7 @@ static int verify(struct verification *v, char **words, size_t count)
 
 	if (r == 0)
 		r = check_bindings(v);
-	for (size_t i = 0; i < v->count && r == 0; i++) {
+	for (size_t i = 0; i < v->checked_count && r == 0; i++) {
 		check_protocols(v, v->units[i]);
 		check_sockets(v, v->units[i]);
 		check_has_listens(v, v->units[i]);
@@ -935,16 +1028,16 @@ static int verify(struct verification *v, char **words, size_t count)
 
 static int run_verify(const struct options *options, int argc, char **argv)
 {
-	struct verification v = {};
+	struct verification v = {.bpffs = options->bpffs};
 	int r = take_arguments(&verify_command, argc, &argv, 0, argc);
 
 	if (r < 0)
 		return -r;
 	r = verify(&v, argv, (size_t)r);
 	if (r == 0 && options->json)
-		findings_print_json(&v.findings, v.count);
+		findings_print_json(&v.findings, v.checked_count);
 	else if (r == 0)
-		findings_print(&v.findings, v.count);
+		findings_print(&v.findings, v.checked_count);
 	if (r == 0 && v.findings.errors)
 		r = EXIT_FAILURE;
 	for (size_t i = 0; i < v.count; i++)
@@ -960,12 +1053,13 @@ const struct command verify_command = {
 	.arguments = "[UNIT|FILE …]",
 	.summary = "check the [Isomer] sections of units, and load nothing",
 	.help = "Checks the sections of these units, of these unit files or drop-ins, or of all units\n"
-		"on the unit path: lines that are wrong, by FILE:LINE:COLUMN; bindings of two units\n"
-		"that can't both be, and such as can never win; prefixes that aren't local here;\n"
-		"Socket= lines of sockets that nobody opens, and labels that no section puts a socket\n"
-		"under; sections where nobody reads them, as in drop-ins of a unit that isn't there;\n"
-		"what this machine lacks. FILEs are checked with the drop-ins beside them, and without\n"
-		"asking systemd.\n\n"
+		"on the unit path: lines that are wrong, by FILE:LINE:COLUMN; bindings that another\n"
+		"unit or somebody by hand has under another label, and such as can never win; prefixes\n"
+		"that aren't local here; Socket= lines of sockets that nobody opens, and labels that no\n"
+		"section puts a socket under; sections where nobody reads them, as in drop-ins of a\n"
+		"unit that isn't there; what this machine lacks. Units are compared with all others on\n"
+		"the unit path; FILEs are checked with the drop-ins beside them, and without asking\n"
+		"systemd.\n\n"
 		"The exit status is 1 where there are errors, and 0 where there are none, or only\n"
 		"warnings.\n\n"
 		"Examples:\n"

@@ -8,7 +8,7 @@ load ../lib/json
 
 setup() {
 	netns_setup
-	UNITS=$BATS_TEST_TMPDIR/units
+	UNITS=$BATS_TEST_TMPDIR/units NAMED=()
 	mkdir "$UNITS"
 	in_ns ip route add local 192.0.2.0/24 dev lo
 	in_ns ip route add local 2001:db8::/32 dev lo
@@ -33,11 +33,11 @@ finds() {
 	[[ $status == "$status_expected" ]] || fail "exit status $status, expected $status_expected"
 }
 
-# mentions STATUS TEXT...: it finds a line for each TEXT, and as many.
+# mentions STATUS TEXT...: of the units NAMED, or of all, it finds a line for each TEXT, and as many.
 mentions() {
 	local text status_expected=$1
 	shift
-	run verify
+	run verify "${NAMED[@]}"
 	for text; do
 		[[ $output == *"$text"* ]] || fail "no \"$text\" in:" "$output" || return
 	done
@@ -177,6 +177,45 @@ mentions() {
 	mentions 0
 }
 
+@test "units that are named are compared with all others, of which nothing else is said" {
+	section a.service <<<$'Bind=tcp 192.0.2.0/24 80\nBind=tcp 192.0.2.0/24 100-200\nBind=tcp 192.0.2.1 53\nLabel=a'
+	section b.service <<<$'Bind=tcp 192.0.2.0/24 80\nBind=tcp 192.0.2.0/24 150-250\nBind=nobody tcp 198.51.100.1 1\nBind=x'
+	section c.service <<<$'Label=a\nBind=tcp 192.0.2.0/24 80\nBind=b tcp 192.0.2.1 53\nBind=tcp 192.0.2.0/25 80\nBind=tcp 192.0.2.128/25 80'
+	NAMED=(a)
+	mentions 1 "a.service:4:1: error: tcp 192.0.2.0/24 80: it is bound to \"a\" here, and to \"b\" by b.service at $UNITS/b.service:4" \
+		"a.service:5:1: error: tcp 192.0.2.0/24 100-200 overlaps tcp 192.0.2.0/24 150-250 of b.service at $UNITS/b.service:5" \
+		"a.service:6:1: error: tcp 192.0.2.1/32 53: it is bound to \"a\" here, and to \"b\" by c.service at $UNITS/c.service:6" \
+		'a.service:4:1: warning: tcp 192.0.2.0/24 80 can never win: more specific bindings hold all its packets'
+	run verify a
+	[[ $output == *'1 unit checked: 3 errors, 1 warning' ]] || fail "$output"
+	# Of a FILE, which may be for another machine, only the FILEs given.
+	NAMED=("$UNITS/a.service")
+	mentions 0
+	run verify "$UNITS/a.service" "$UNITS/c.service"
+	[[ $output == *'2 units checked: 1 error, 3 warnings' ]] || fail "$output"
+}
+
+@test "what is bound by hand to another label" {
+	section web.service <<<$'Bind=tcp 192.0.2.0/24 80\nBind=tcp 192.0.2.0/24 81\nBind=tcp 192.0.2.0/24 82-83'
+	isomctl load
+	isomctl bind web tcp 192.0.2.0/24 80
+	isomctl bind dns udp 192.0.2.0/24 80
+	mentions 0
+	isomctl bind 'my web' tcp 192.0.2.0/24 81
+	isomctl bind other tcp 192.0.2.0/24 82-83
+	local by_hand=("web.service:5:1: error: tcp 192.0.2.0/24 81: it is bound to \"web\" here, and to \"my web\" by hand: isomctl unbind 'my web' tcp 192.0.2.0/24 81"
+		'web.service:6:1: error: tcp 192.0.2.0/24 82-83: it is bound to "web" here, and to "other" by hand: isomctl unbind other tcp 192.0.2.0/24 82-83')
+	mentions 1 "${by_hand[@]}"
+	NAMED=(web.service)
+	mentions 1 "${by_hand[@]}"
+	NAMED=("$UNITS/web.service")
+	mentions 0
+	# Whoever may not look isn't told of it.
+	run --separate-stderr in_ns setpriv --inh-caps=-all --bounding-set=-all env SYSTEMD_UNIT_PATH="$UNITS" "$BUILD/isomctl" verify
+	# shellcheck disable=SC2154 # run sets it
+	[[ $status == 0 && -z $stderr ]] || fail "$output" "$stderr"
+}
+
 @test "drop-ins of a unit that isn't there" {
 	local found='ngnix.service: warning: there is no ngnix.service, only drop-ins of it: nothing reads them'
 	section nginx.service <<<'Bind=tcp 192.0.2.0/24 80'
@@ -209,22 +248,21 @@ mentions() {
 	unit web.socket <<<$'[Socket]\nListenStream=127.0.0.1:8080'
 	unit service.d/all.conf <<<$'[Isomer]\nBind=x\nBind=tcp 192.0.2.0/25 80\nSocket=tcp ::1 80'
 	mentions 1 "$passed_over"
-	verify() { in_ns env SYSTEMD_UNIT_PATH="$UNITS" "$BUILD/isomctl" verify "${WORDS[@]}"; }
-	WORDS=(web dns)
+	NAMED=(web dns)
 	mentions 1 "$passed_over"
-	WORDS=(web.socket)
+	NAMED=(web.socket)
 	mentions 0 'web.socket: warning: it has no [Isomer] section'
-	WORDS=("$UNITS/web.service")
+	NAMED=("$UNITS/web.service")
 	mentions 0
-	WORDS=("$UNITS/service.d/all.conf")
+	NAMED=("$UNITS/service.d/all.conf")
 	mentions 1 "$passed_over"
 	# What else it says does count.
 	unit service.d/network.conf <<<$'[Service]\nPrivateNetwork=yes'
-	WORDS=(dns)
+	NAMED=(dns)
 	mentions 1 "$passed_over" 'dns.service: warning: PrivateNetwork='
 	# One of that name for the unit alone hides it.
 	unit web.service.d/all.conf <<<$'[Isomer]\nBind=tcp 192.0.2.0/26 80'
-	WORDS=(web)
+	NAMED=(web)
 	mentions 0
 }
 
