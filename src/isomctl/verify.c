@@ -692,7 +692,7 @@ static int check_bindings(struct verification *v)
 }
 
 /*
- * Socket= lines.
+ * Sockets.
  */
 
 struct openings {
@@ -701,13 +701,63 @@ struct openings {
 	char units[512];            /* that may open the sockets: "web.socket, web6.socket" */
 };
 
-static void note_openings(struct openings *openings, const char *unit, const struct wiring *wiring)
+/* Of a protocol that isn't bound to it, several sockets aren't put under Label= at all. */
+static bool is_put_under_label(const struct section *section, uint8_t protocol)
+{
+	bool bound = false;
+
+	for (size_t i = 0; i < section->binding_count; i++) {
+		const struct binding *binding = &section->bindings[i];
+
+		if (strcmp(binding->label, section->label) != 0)
+			continue;
+		if (binding->selector.protocol == protocol)
+			return true;
+		bound = true;
+	}
+	return !bound;
+}
+
+static void report_competing(
+	const struct checked *unit, const struct endpoint *endpoint, const struct endpoint *other)
+{
+	char address[INET6_ADDRSTRLEN], other_address[INET6_ADDRSTRLEN];
+	const char *protocol = protocol_name(endpoint->protocol);
+
+	address_format(&endpoint->address, address);
+	address_format(&other->address, other_address);
+	finding_add(&unit->verification->findings, unit->section.required ? ERROR : WARNING,
+		unit->name.full, &endpoint->place,
+		"%s %s %u and %s %s %u would both be for label \"%s\": name the one in the section, "
+		"like Socket=%s %s %u",
+		protocol, other_address, other->port, protocol, address, endpoint->port,
+		unit->section.label, protocol, other_address, other->port);
+}
+
+/* Without Socket= lines, there is room for one socket of each protocol and family. */
+static void check_room(const struct checked *unit, const struct wiring *wiring)
+{
+	if (!unit->section.present || unit->section.socket_count)
+		return;
+	for (size_t i = 1; i < wiring->listen_count; i++) {
+		const struct endpoint *endpoint = &wiring->listens[i], *other = wiring->listens;
+
+		while (other < endpoint && !endpoints_compete(other, endpoint))
+			other++;
+		if (other < endpoint && is_put_under_label(&unit->section, endpoint->protocol))
+			report_competing(unit, endpoint, other);
+	}
+}
+
+static void note_openings(struct openings *openings, const struct checked *socket)
 {
 	const struct section *section = &openings->unit->section;
+	const struct wiring *wiring = &socket->wiring;
 	size_t length = strlen(openings->units);
 
+	check_room(openings->unit, wiring);
 	snprintf(openings->units + length, sizeof(openings->units) - length, "%s%s",
-		length ? ", " : "", unit);
+		length ? ", " : "", socket->name.full);
 	for (size_t i = 0; i < section->socket_count && i < sizeof(openings->found); i++)
 		for (size_t j = 0; j < wiring->listen_count; j++)
 			if (endpoint_is_at(&wiring->listens[j], section->sockets[i].protocol,
@@ -773,7 +823,7 @@ static void look_at_socket_unit(struct openings *openings, const struct unit_nam
 			&socket.section);
 		wiring_read(&socket.name, socket.files, socket.file_count, &socket.wiring);
 		if (serves(openings->unit, &socket))
-			note_openings(openings, socket.name.full, &socket.wiring);
+			note_openings(openings, &socket);
 	}
 	free(socket.files);
 	section_free(&socket.section);
@@ -810,7 +860,7 @@ static void check_processes(struct verification *v, struct openings *openings)
 	struct unit_state state;
 	size_t count;
 
-	if (v->by_file || !systemd_unit_states(&name, 1, &state) ||
+	if (v->by_file || !section->socket_count || !systemd_unit_states(&name, 1, &state) ||
 		strcmp(state.active, "active") != 0 ||
 		!systemd_unit_processes(name, &processes, &count) || count == 0)
 		return;
@@ -854,35 +904,32 @@ static void check_protocols(struct verification *v, const struct checked *unit)
 	}
 }
 
+/* Its processes' sockets are elsewhere: only those that a socket unit opens for it can be had. */
+static void check_network(struct verification *v, const struct checked *unit)
+{
+	if (unit->wiring.private_network)
+		finding_add(&v->findings, WARNING, unit->name.full, NULL,
+			"PrivateNetwork= or NetworkNamespacePath= puts its sockets into another network "
+			"namespace, and sections work in that of PID 1: let a socket unit open them");
+}
+
+/* What a socket unit opens is known from its files; of other sockets, a process may tell. */
 static void check_sockets(struct verification *v, const struct checked *unit)
 {
 	struct openings openings = {.unit = unit};
 
-	if (!unit->section.socket_count || unit_name_is_template(&unit->name))
+	if (unit_name_is_template(&unit->name))
 		return;
 	if (strcmp(unit->name.suffix, "socket") == 0)
-		note_openings(&openings, unit->name.full, &unit->wiring);
+		note_openings(&openings, unit);
 	else
 		look_at_socket_units(&openings);
-	if (openings.units[0])
+	if (openings.units[0]) {
 		report_missing(v, &openings, "doesn't open such a socket");
-	else
+	} else {
 		check_processes(v, &openings);
-}
-
-/* Its processes' sockets are elsewhere: only those that a socket unit opens for it can be had. */
-static void check_network(struct verification *v, const struct checked *unit)
-{
-	struct openings openings = {.unit = unit};
-
-	if (!unit->wiring.private_network || unit_name_is_template(&unit->name) ||
-		strcmp(unit->name.suffix, "service") != 0)
-		return;
-	look_at_socket_units(&openings);
-	if (!openings.units[0])
-		finding_add(&v->findings, WARNING, unit->name.full, NULL,
-			"PrivateNetwork= or NetworkNamespacePath= puts its sockets into another network "
-			"namespace, and sections work in that of PID 1: let a socket unit open them");
+		check_network(v, unit);
+	}
 }
 
 /* Its hooks would run in there. */
@@ -1014,7 +1061,6 @@ static int verify(struct verification *v, char **words, size_t count)
 		check_protocols(v, v->units[i]);
 		check_sockets(v, v->units[i]);
 		check_has_listens(v, v->units[i]);
-		check_network(v, v->units[i]);
 		check_root(v, v->units[i]);
 		check_labels(v, v->units[i]);
 	}
@@ -1055,11 +1101,11 @@ const struct command verify_command = {
 	.help = "Checks the sections of these units, of these unit files or drop-ins, or of all units\n"
 		"on the unit path: lines that are wrong, by FILE:LINE:COLUMN; bindings that another\n"
 		"unit or somebody by hand has under another label, and such as can never win; prefixes\n"
-		"that aren't local here; Socket= lines of sockets that nobody opens, and labels that no\n"
-		"section puts a socket under; sections where nobody reads them, as in drop-ins of a\n"
-		"unit that isn't there; what this machine lacks. Units are compared with all others on\n"
-		"the unit path; FILEs are checked with the drop-ins beside them, and without asking\n"
-		"systemd.\n\n"
+		"that aren't local here; Socket= lines of sockets that nobody opens, two sockets for\n"
+		"one label, and labels that no section puts a socket under; sections where nobody reads\n"
+		"them, as in drop-ins of a unit that isn't there; what this machine lacks. Units are\n"
+		"compared with all others on the unit path; FILEs are checked with the drop-ins beside\n"
+		"them, and without asking systemd.\n\n"
 		"The exit status is 1 where there are errors, and 0 where there are none, or only\n"
 		"warnings.\n\n"
 		"Examples:\n"

@@ -15,6 +15,7 @@ struct reading {
 	const struct unit_name *unit;
 	struct wiring *wiring;
 	bool v6only;
+	bool other_protocol; /* neither TCP nor UDP */
 };
 
 /* "8080", "127.0.0.1:8080", "[::1]:8080"; false for what is neither TCP nor UDP. */
@@ -41,23 +42,24 @@ static bool endpoint_parse(const char *text, struct endpoint *endpoint)
 		address_parse(address, &endpoint->address, &reason) == 0;
 }
 
-static int add_listen(struct reading *reading, uint8_t protocol, const char *value)
+static int add_listen(struct reading *reading, uint8_t protocol, const struct unitfile_line *line)
 {
 	struct wiring *wiring = reading->wiring;
-	struct endpoint endpoint = {.protocol = protocol}, *longer;
+	struct endpoint endpoint = {.protocol = protocol, .place.path = line->path}, *longer;
 	_cleanup_(freep) char *text = NULL;
 	struct reason reason;
 	int r;
 
-	if (!*value) { /* clears the list, of all kinds */
+	if (!*line->value) { /* clears the list, of all kinds */
 		wiring->listen_count = 0;
 		return 0;
 	}
-	r = specifiers_expand(value, reading->unit, &text, &reason);
+	r = specifiers_expand(line->value, reading->unit, &text, &reason);
 	if (r < 0)
 		return r == -ENOMEM ? r : 0;
 	if (!endpoint_parse(text, &endpoint))
 		return 0;
+	unitfile_locate(line, line->key, &endpoint.place.line, &endpoint.place.column);
 	longer = reallocarray(wiring->listens, wiring->listen_count + 1, sizeof(*longer));
 	if (!longer)
 		return -ENOMEM;
@@ -118,15 +120,17 @@ static int read_line(const struct unitfile_line *line, void *context)
 	if (strcmp(line->section, "Socket") != 0)
 		return 0;
 	if (strcmp(line->key, "ListenStream") == 0)
-		return add_listen(reading, TCP, line->value);
+		return add_listen(reading, TCP, line);
 	if (strcmp(line->key, "ListenDatagram") == 0)
-		return add_listen(reading, UDP, line->value);
+		return add_listen(reading, UDP, line);
 	if (strcmp(line->key, "Service") == 0)
 		return set_text(&wiring->service, line->value);
 	if (strcmp(line->key, "Accept") == 0)
 		boolean_parse(line->value, &wiring->accepts, &reason);
 	if (strcmp(line->key, "BindIPv6Only") == 0)
 		reading->v6only = strcmp(line->value, "ipv6-only") == 0;
+	if (strcmp(line->key, "SocketProtocol") == 0)
+		reading->other_protocol = *line->value;
 	return 0;
 }
 
@@ -139,6 +143,8 @@ int wiring_read(
 	*ret = (struct wiring){};
 	for (size_t i = 0; i < count && r != -ENOMEM; i++)
 		r = unitfile_read(files[i], read_line, &reading);
+	if (reading.other_protocol)
+		ret->listen_count = 0;
 	for (size_t i = 0; i < ret->listen_count; i++)
 		ret->listens[i].dual_stack =
 			IN6_IS_ADDR_UNSPECIFIED(&ret->listens[i].address) && !reading.v6only;
@@ -198,6 +204,21 @@ bool wiring_find_starter(
 	return (unit_name_build(service->prefix, service->instance, "socket", &namesake) &&
 		       look_at_starter(namesake.full, &search)) ||
 		units_visit(unitpath, look_at_starter, &search);
+}
+
+static bool endpoint_takes(const struct endpoint *endpoint, uint8_t family)
+{
+	return address_family(&endpoint->address) == family ||
+		(endpoint->dual_stack && family == IPV4);
+}
+
+bool endpoints_compete(const struct endpoint *a, const struct endpoint *b)
+{
+	bool same_family = (endpoint_takes(a, IPV4) && endpoint_takes(b, IPV4)) ||
+		(endpoint_takes(a, IPV6) && endpoint_takes(b, IPV6));
+	bool same = a->port == b->port && IN6_ARE_ADDR_EQUAL(&a->address, &b->address);
+
+	return a->protocol == b->protocol && same_family && !same;
 }
 
 bool endpoint_is_at(const struct endpoint *endpoint, uint8_t protocol,

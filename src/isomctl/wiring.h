@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "../section.h"
 #include "../unitfile.h"
 #include "../unitpath.h"
 
@@ -19,6 +20,7 @@ struct endpoint {
 	struct in6_addr address; /* IPv4 mapped */
 	uint16_t port;
 	bool dual_stack; /* the wildcard of both families */
+	struct section_place place;
 };
 
 struct wiring {
@@ -47,6 +49,9 @@ bool wiring_service(
  */
 bool wiring_find_starter(
 	const struct unitpath *unitpath, const struct unit_name *service, struct unit_name *ret);
+
+/* Could either of two endpoints get the same packets? Not so with one that is there twice. */
+bool endpoints_compete(const struct endpoint *a, const struct endpoint *b);
 
 /* Is this where it listens? 0.0.0.0 also means the wildcard of a dual-stack one. */
 bool endpoint_is_at(const struct endpoint *endpoint, uint8_t protocol,

@@ -327,6 +327,41 @@ mentions() {
 	mentions 1 'unix.socket: error: it has a section, and no TCP or UDP socket'
 }
 
+@test "two sockets of a socket unit for one label" {
+	# fails NAME LINE...: so it does with these lines in web.socket, and with the first of them as the one to name.
+	fails() {
+		printf '%s\n' '[Socket]' "${@:2}" >"$UNITS/web.socket"
+		mentions 1 "web.socket:$#:1: error: $1"
+	}
+	works() {
+		printf '%s\n' '[Socket]' "$@" >"$UNITS/web.socket"
+		mentions 0
+	}
+	local two='tcp 127.0.0.1 8080 and tcp 127.0.0.1 8081 would both be for label "web": name the one in the section, like Socket=tcp 127.0.0.1 8080'
+	section web.service <<<'Bind=tcp 192.0.2.0/24 80'
+	fails "$two" ListenStream=127.0.0.1:8080 ListenStream=127.0.0.1:8081
+	fails 'tcp :: 8080 and tcp 127.0.0.1 8081' ListenStream=8080 ListenStream=127.0.0.1:8081
+	fails 'tcp 127.0.0.1 8080 and tcp 127.0.0.1 8081' ListenStream=127.0.0.1:8080 ReusePort=yes ListenStream=127.0.0.1:8081
+	works ListenStream=127.0.0.1:8080 ListenStream='[::1]:8080' ListenStream=/run/web
+	works ListenStream='[::]:8080' ListenStream=0.0.0.0:8081 BindIPv6Only=ipv6-only
+	works ListenStream=127.0.0.1:8080 ReusePort=yes ListenStream=127.0.0.1:8080
+	works ListenStream=127.0.0.1:8080 ListenStream= ListenStream=127.0.0.1:8081
+	works ListenStream=127.0.0.1:8080 ListenStream=127.0.0.1:8081 Service=other.service
+	works ListenStream=127.0.0.1:8080 ListenStream=127.0.0.1:8081 SocketProtocol=mptcp
+	# Of a protocol that isn't bound, but of all where none is.
+	works ListenStream=127.0.0.1:8080 ListenDatagram=127.0.0.1:8080 ListenDatagram=127.0.0.1:8081
+	section web.service <<<'Label=web'
+	fails 'udp 127.0.0.1 8080 and udp 127.0.0.1 8081' ListenDatagram=127.0.0.1:8080 ListenDatagram=127.0.0.1:8081
+	# The section tells, or the socket unit has one of its own.
+	section web.service <<<$'Bind=tcp 192.0.2.0/24 80\nSocket=tcp 127.0.0.1 8080'
+	works ListenStream=127.0.0.1:8080 ListenStream=127.0.0.1:8081
+	unit web.service <<<$'[Service]\nExecStart=/bin/true'
+	printf '[Isomer]\nBind=tcp 192.0.2.0/24 80\n' | unit web.socket.d/isomer.conf
+	fails "$two" ListenStream=127.0.0.1:8080 ListenStream=127.0.0.1:8081
+	echo Required=no >>"$UNITS/web.socket.d/isomer.conf"
+	mentions 0 "web.socket:3:1: warning: $two"
+}
+
 @test "FILEs are checked without the unit path, with the drop-ins beside them" {
 	mkdir -p "$BATS_TEST_TMPDIR/here/web.service.d"
 	section hidden.service <<<'Bind=x'
