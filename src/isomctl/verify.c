@@ -614,28 +614,55 @@ static int find_idle(struct verification *v, const struct declared *list, size_t
 	return 0;
 }
 
+/* "0.0.0.0", where servers take it for all addresses. */
+static bool is_wildcard(const struct prefix *prefix)
+{
+	const struct in6_addr *address = &prefix->address;
+
+	return prefix->length == 128 &&
+		(IN6_IS_ADDR_UNSPECIFIED(address) ||
+			(IN6_IS_ADDR_V4MAPPED(address) && address->s6_addr32[3] == 0));
+}
+
+static void report_wildcard(struct verification *v, const struct declared *d)
+{
+	char address[INET6_ADDRSTRLEN];
+
+	address_format(&d->binding->selector.prefix.address, address);
+	finding_add(&v->findings, WARNING, d->unit->name.full, d->place,
+		"%s is one address, which nobody sends to: did you mean %s/0?", address, address);
+}
+
 /* Of ::/0, only some addresses can be local, and whoever writes it knows. */
-static void check_locality(struct verification *v, const struct declared *list, size_t count)
+static void check_locality(
+	struct verification *v, const struct declared *d, const struct local_prefixes *local)
+{
+	const struct prefix *prefix = &d->binding->selector.prefix;
+	enum locality locality = prefix_locality(local, prefix);
+	char text[LONGEST_PREFIX_TEXT];
+
+	if (locality == ALL_LOCAL || prefix_written_length(prefix) == 0)
+		return;
+	prefix_format(prefix, text);
+	finding_add(&v->findings, WARNING, d->unit->name.full, d->place,
+		"%s %s on this machine: no packet to %s arrives: ip %sroute add local %s dev lo",
+		text, locality == NOT_LOCAL ? "isn't local" : "is local only in part",
+		locality == NOT_LOCAL ? "it" : "the rest",
+		prefix_family(prefix) == IPV6 ? "-6 " : "", text);
+}
+
+static void check_prefixes(struct verification *v, const struct declared *list, size_t count)
 {
 	_cleanup_(local_prefixes_free) struct local_prefixes local = {};
+	bool knows_local = local_prefixes_read(&local) == 0;
 
-	if (local_prefixes_read(&local) < 0)
-		return;
-	for (size_t i = 0; i < count; i++) {
-		const struct prefix *prefix = &list[i].binding->selector.prefix;
-		enum locality locality = prefix_locality(&local, prefix);
-		char text[LONGEST_PREFIX_TEXT];
-
-		if (locality == ALL_LOCAL || prefix_written_length(prefix) == 0 ||
-			list[i].unit->role == OTHER)
+	for (const struct declared *d = list; d < list + count; d++) {
+		if (d->unit->role == OTHER)
 			continue;
-		prefix_format(prefix, text);
-		finding_add(&v->findings, WARNING, list[i].unit->name.full, list[i].place,
-			"%s %s on this machine: no packet to %s arrives: ip %sroute add local %s "
-			"dev lo",
-			text, locality == NOT_LOCAL ? "isn't local" : "is local only in part",
-			locality == NOT_LOCAL ? "it" : "the rest",
-			prefix_family(prefix) == IPV6 ? "-6 " : "", text);
+		if (is_wildcard(&d->binding->selector.prefix))
+			report_wildcard(v, d);
+		else if (knows_local)
+			check_locality(v, d, &local);
 	}
 }
 
@@ -687,7 +714,7 @@ static int check_bindings(struct verification *v)
 	find_two_labels(v, list, count);
 	find_cuts(v, list, count);
 	find_bound_by_hand(v, list, count);
-	check_locality(v, list, count);
+	check_prefixes(v, list, count);
 	return find_idle(v, list, count);
 }
 

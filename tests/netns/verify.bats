@@ -304,6 +304,13 @@ mentions() {
 	mentions 0
 }
 
+@test "the wildcard as a prefix is one address" {
+	section a.service <<<$'Bind=tcp 0.0.0.0 80\nBind=tcp :: 80\nBind=tcp 0.0.0.0/0 81\nBind=tcp ::/0 81\nBind=tcp 0.0.0.1 82'
+	mentions 0 'a.service:4:1: warning: 0.0.0.0 is one address, which nobody sends to: did you mean 0.0.0.0/0?' \
+		'a.service:5:1: warning: :: is one address, which nobody sends to: did you mean ::/0?' \
+		'a.service:8:1: warning: 0.0.0.1/32 isn'\''t local'
+}
+
 @test "Socket= lines are held against what socket units open" {
 	unit web.socket <<<$'[Socket]\nListenStream=8080\nListenDatagram=127.0.0.1:53\nListenStream=/run/web'
 	section web.service <<-'END'
