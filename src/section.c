@@ -378,8 +378,10 @@ static int parse_socket_timeout(
 	struct reading *reading, const struct unitfile_line *line, struct reason *reason)
 {
 	reading->section->socket_timeout_usec = DEFAULT_SOCKET_TIMEOUT;
+	reading->section->socket_timeout_place = (struct section_place){};
 	if (!*line->value)
 		return 0;
+	reading->section->socket_timeout_place = place_of(line, line->key);
 	return timespan_parse(line->value, &reading->section->socket_timeout_usec, reason);
 }
 

@@ -39,7 +39,8 @@ struct section {
 	struct section_socket *sockets; /* each one once, sorted likewise */
 	size_t socket_count;
 	bool required;
-	unsigned long long socket_timeout_usec; /* FOREVER: infinity */
+	unsigned long long socket_timeout_usec;    /* FOREVER: infinity */
+	struct section_place socket_timeout_place; /* path NULL: it is the default */
 };
 
 /*

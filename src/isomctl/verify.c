@@ -764,7 +764,7 @@ static void report_competing(
 /* Without Socket= lines, there is room for one socket of each protocol and family. */
 static void check_room(const struct checked *unit, const struct wiring *wiring)
 {
-	if (!unit->section.present || unit->section.socket_count)
+	if (unit->section.socket_count)
 		return;
 	for (size_t i = 1; i < wiring->listen_count; i++) {
 		const struct endpoint *endpoint = &wiring->listens[i], *other = wiring->listens;
@@ -940,12 +940,31 @@ static void check_network(struct verification *v, const struct checked *unit)
 			"namespace, and sections work in that of PID 1: let a socket unit open them");
 }
 
+/* Sockets are looked for when its start is done, or, if it doesn't tell, as soon as it runs. */
+static void check_start(struct verification *v, const struct checked *unit)
+{
+	const struct section *section = &unit->section;
+	const struct wiring *wiring = &unit->wiring;
+
+	if (wiring->oneshot && !wiring->remains)
+		finding_add(&v->findings, WARNING, unit->name.full, NULL,
+			"it is Type=oneshot without RemainAfterExit=yes: when its sockets are looked "
+			"for, it has no process left: give it another Type=, or let a socket unit open "
+			"them");
+	if (section->socket_timeout_place.path && !wiring->notifies && wiring->start_timeout_usec &&
+		section->socket_timeout_usec > wiring->start_timeout_usec)
+		finding_add(&v->findings, WARNING, unit->name.full, &section->socket_timeout_place,
+			"SocketTimeoutSec= is longer than TimeoutStartSec= (%g s), after which systemd "
+			"ends the start",
+			(double)wiring->start_timeout_usec / 1000000);
+}
+
 /* What a socket unit opens is known from its files; of other sockets, a process may tell. */
 static void check_sockets(struct verification *v, const struct checked *unit)
 {
 	struct openings openings = {.unit = unit};
 
-	if (unit_name_is_template(&unit->name))
+	if (unit_name_is_template(&unit->name) || !unit->section.present)
 		return;
 	if (strcmp(unit->name.suffix, "socket") == 0)
 		note_openings(&openings, unit);
@@ -956,6 +975,7 @@ static void check_sockets(struct verification *v, const struct checked *unit)
 	} else {
 		check_processes(v, &openings);
 		check_network(v, unit);
+		check_start(v, unit);
 	}
 }
 
@@ -1129,10 +1149,10 @@ const struct command verify_command = {
 		"on the unit path: lines that are wrong, by FILE:LINE:COLUMN; bindings that another\n"
 		"unit or somebody by hand has under another label, and such as can never win; prefixes\n"
 		"that aren't local here; Socket= lines of sockets that nobody opens, two sockets for\n"
-		"one label, and labels that no section puts a socket under; sections where nobody reads\n"
-		"them, as in drop-ins of a unit that isn't there; what this machine lacks. Units are\n"
-		"compared with all others on the unit path; FILEs are checked with the drop-ins beside\n"
-		"them, and without asking systemd.\n\n"
+		"one label, and labels that no section puts a socket under; starts that are over before\n"
+		"sockets are looked for; sections where nobody reads them, as in drop-ins of a unit that\n"
+		"isn't there; what this machine lacks. Units are compared with all others on the unit\n"
+		"path; FILEs are checked with the drop-ins beside them, and without asking systemd.\n\n"
 		"The exit status is 1 where there are errors, and 0 where there are none, or only\n"
 		"warnings.\n\n"
 		"Examples:\n"

@@ -90,10 +90,32 @@ static int add_words(char **words, const char *more)
 	return 0;
 }
 
+/* "0" is none, too, and says so here. */
+static void read_start_timeout(struct wiring *wiring, const char *value)
+{
+	struct reason reason;
+
+	if (timespan_parse(value, &wiring->start_timeout_usec, &reason) == 0 &&
+		wiring->start_timeout_usec == 0)
+		wiring->start_timeout_usec = FOREVER;
+}
+
+static void read_type(struct wiring *wiring, const char *value)
+{
+	wiring->notifies = strncmp(value, "notify", strlen("notify")) == 0;
+	wiring->oneshot = strcmp(value, "oneshot") == 0;
+}
+
 static int read_service_line(struct wiring *wiring, const struct unitfile_line *line)
 {
 	struct reason reason;
 
+	if (strcmp(line->key, "Type") == 0)
+		read_type(wiring, line->value);
+	if (strcmp(line->key, "RemainAfterExit") == 0)
+		boolean_parse(line->value, &wiring->remains, &reason);
+	if (strcmp(line->key, "TimeoutSec") == 0 || strcmp(line->key, "TimeoutStartSec") == 0)
+		read_start_timeout(wiring, line->value);
 	if (strcmp(line->key, "PrivateNetwork") == 0)
 		boolean_parse(line->value, &wiring->private_network, &reason);
 	if (strcmp(line->key, "NetworkNamespacePath") == 0)

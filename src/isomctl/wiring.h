@@ -26,7 +26,11 @@ struct endpoint {
 struct wiring {
 	struct endpoint *listens; /* of a socket unit */
 	size_t listen_count;
-	bool accepts;         /* Accept=yes: its services get connections */
+	bool accepts;                          /* Accept=yes: its services get connections */
+	bool notifies;                         /* a service with Type=notify, or the like */
+	bool oneshot;                          /* one with Type=oneshot */
+	bool remains;                          /* one with RemainAfterExit=yes */
+	unsigned long long start_timeout_usec; /* TimeoutStartSec=; 0: not given; FOREVER: none */
 	bool private_network; /* a service whose processes are in another network namespace */
 	bool root_directory, root_image; /* a service has one of its own, */
 	bool root_for_start_only;        /* and only for its ExecStart= */

@@ -334,6 +334,39 @@ mentions() {
 	mentions 1 'unix.socket: error: it has a section, and no TCP or UDP socket'
 }
 
+@test "a start that ends before its sockets are looked for, or while they are" {
+	local early='web.service: warning: it is Type=oneshot without RemainAfterExit=yes: when its sockets are looked for, it has no process left'
+	local late=':3:1: warning: SocketTimeoutSec= is longer than TimeoutStartSec= (10 s), after which systemd ends the start'
+	# service LINE...: web.service has these lines.
+	service() { printf '%s\n' '[Service]' ExecStart=/bin/true "$@" >"$UNITS/web.service"; }
+	unit web.service.d/isomer.conf <<<$'[Isomer]\nBind=tcp 192.0.2.0/24 80\nSocketTimeoutSec=11s'
+	service Type=oneshot
+	mentions 0 "$early"
+	service Type=oneshot RemainAfterExit=yes # with processes of its own making
+	mentions 0
+	service TimeoutStartSec=10
+	mentions 0 "$late"
+	service TimeoutSec=10s Type=exec
+	mentions 0 "$late"
+	service TimeoutSec=10 Type=notify-reload
+	mentions 0
+	service TimeoutStartSec=10 TimeoutStartSec=0
+	mentions 0
+	service TimeoutStartSec=11 TimeoutStopSec=1
+	mentions 0
+	service TimeoutStartSec=10 Type=oneshot
+	mentions 0 "$early" "$late"
+	# Sockets that PID 1 opens are there at once.
+	unit web.socket <<<$'[Socket]\nListenStream=127.0.0.1:8080'
+	mentions 0
+	rm "$UNITS/web.socket"
+	# The default is nobody's mistake.
+	service TimeoutStartSec=2
+	mentions 0 "${late/10 s/2 s}"
+	sed -i /Timeout/d "$UNITS/web.service.d/isomer.conf"
+	mentions 0
+}
+
 @test "two sockets of a socket unit for one label" {
 	# fails NAME LINE...: so it does with these lines in web.socket, and with the first of them as the one to name.
 	fails() {
