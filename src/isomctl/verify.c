@@ -206,6 +206,33 @@ static int read_unit(
 	return r;
 }
 
+static const struct checked *find_unit(const struct verification *v, const char *name)
+{
+	for (size_t i = 0; i < v->count; i++)
+		if (strcmp(v->units[i]->name.full, name) == 0)
+			return v->units[i];
+	return NULL;
+}
+
+static bool is_socket_unit(const struct checked *unit)
+{
+	return strcmp(unit->name.suffix, "socket") == 0;
+}
+
+/* A socket unit may leave it to its service to have a section. */
+static bool service_has_section(const struct verification *v, const struct checked *unit)
+{
+	const struct unitpath_file *fragment;
+	const struct checked *service;
+	struct unit_name name, own;
+
+	if (!is_socket_unit(unit) || !wiring_service(&unit->wiring, &unit->name, &name))
+		return false;
+	unitpath_resolve(&v->unitpath, &name, &own, &fragment);
+	service = find_unit(v, own.full);
+	return service && service->section.present;
+}
+
 /* Is there such a unit, with a section that somebody reads? */
 static void check_presence(struct verification *v, const struct checked *unit)
 {
@@ -214,9 +241,9 @@ static void check_presence(struct verification *v, const struct checked *unit)
 	if (unit->only_dropins)
 		finding_add(&v->findings, WARNING, name, NULL,
 			"there is no %s, only drop-ins of it: nothing reads them", name);
-	else if (!unit->section.present)
+	else if (!unit->section.present && !service_has_section(v, unit))
 		finding_add(&v->findings, WARNING, name, NULL, "it has no [Isomer] section");
-	else if (unit_name_is_isomers_own(&unit->name))
+	else if (unit->section.present && unit_name_is_isomers_own(&unit->name))
 		finding_add(&v->findings, ERROR, name, NULL,
 			"it has a section, which is passed over: this is a unit of Isomer's own");
 }
@@ -245,11 +272,9 @@ static int add_unit(struct verification *v, const char *text, enum role role)
 				"unit path");
 		return 0;
 	}
-	for (size_t i = 0; i < v->count; i++) {
-		if (strcmp(v->units[i]->name.full, unit->name.full) == 0) {
-			checked_free(unit); /* by an alias, or a drop-in of the same */
-			return 0;
-		}
+	if (find_unit(v, unit->name.full)) {
+		checked_free(unit); /* by an alias, or a drop-in of the same */
+		return 0;
 	}
 	longer = reallocarray(v->units, v->count + 1, sizeof(*longer));
 	if (!longer) {
@@ -258,11 +283,24 @@ static int add_unit(struct verification *v, const char *text, enum role role)
 	}
 	v->units = longer;
 	v->units[v->count++] = unit;
-	if (role != OTHER) {
-		v->checked_count++;
-		check_presence(v, unit);
-	}
+	v->checked_count += role != OTHER;
 	return 0;
+}
+
+/* The services of the socket units that were named and have no section, if they have one. */
+static int add_services(struct verification *v)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < v->count && r == 0; i++) {
+		const struct checked *unit = v->units[i];
+		struct unit_name service;
+
+		if (is_socket_unit(unit) && !unit->section.present &&
+			wiring_service(&unit->wiring, &unit->name, &service))
+			r = add_unit(v, service.full, FOUND);
+	}
+	return r;
 }
 
 /* The drop-ins for all units of a type: "service" or "socket". */
@@ -966,7 +1004,7 @@ static void check_sockets(struct verification *v, const struct checked *unit)
 
 	if (unit_name_is_template(&unit->name) || !unit->section.present)
 		return;
-	if (strcmp(unit->name.suffix, "socket") == 0)
+	if (is_socket_unit(unit))
 		note_openings(&openings, unit);
 	else
 		look_at_socket_units(&openings);
@@ -1033,8 +1071,7 @@ static void check_labels(struct verification *v, const struct checked *unit)
 /* A socket unit with a section registers its own sockets: it fails without any. */
 static void check_has_listens(struct verification *v, const struct checked *unit)
 {
-	if (strcmp(unit->name.suffix, "socket") == 0 && unit->section.present &&
-		unit->wiring.listen_count == 0)
+	if (is_socket_unit(unit) && unit->section.present && unit->wiring.listen_count == 0)
 		finding_add(&v->findings, ERROR, unit->name.full, NULL,
 			"it has a section, and no TCP or UDP socket (ListenStream=, "
 			"ListenDatagram=)");
@@ -1090,6 +1127,8 @@ static int add_units(struct verification *v, char **words, size_t count)
 		else
 			r = add_unit(v, units[i], NAMED);
 	}
+	if (r == 0)
+		r = add_services(v);
 	if (r == 0 && count && !v->by_file)
 		r = units_visit(&v->unitpath, add_other, v);
 	for (size_t i = 0; units && i < count; i++)
@@ -1105,6 +1144,7 @@ static int verify(struct verification *v, char **words, size_t count)
 	if (r == 0)
 		r = check_bindings(v);
 	for (size_t i = 0; i < v->checked_count && r == 0; i++) {
+		check_presence(v, v->units[i]);
 		check_protocols(v, v->units[i]);
 		check_sockets(v, v->units[i]);
 		check_has_listens(v, v->units[i]);

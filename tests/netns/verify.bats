@@ -195,6 +195,21 @@ mentions() {
 	[[ $output == *'2 units checked: 1 error, 3 warnings' ]] || fail "$output"
 }
 
+@test "of a socket unit that has no section, that of its service is checked" {
+	section other.service <<<$'Bind=tcp 192.0.2.0/24 80\nBind=y'
+	section web.service <<<$'Bind=tcp 192.0.2.0/24 80\nBind=x'
+	unit www.socket <<<$'[Socket]\nListenStream=127.0.0.1:8080\nService=www.service'
+	ln -s web.service "$UNITS/www.service"
+	local of_service=('web.service:4:1: error: tcp 192.0.2.0/24 80: it is bound to "web" here, and to "other" by other.service' 'web.service:5:6: error: Bind=x')
+	for NAMED in www.socket "$UNITS/www.socket"; do
+		mentions 1 "${of_service[@]}"
+		of_service=("${of_service[1]}") # of a FILE
+	done
+	unit web.service <<<$'[Service]\nExecStart=/bin/true'
+	NAMED=www.socket
+	mentions 0 'www.socket: warning: it has no [Isomer] section'
+}
+
 @test "what is bound by hand to another label" {
 	section web.service <<<$'Bind=tcp 192.0.2.0/24 80\nBind=tcp 192.0.2.0/24 81\nBind=tcp 192.0.2.0/24 82-83'
 	isomctl load
@@ -250,8 +265,12 @@ mentions() {
 	mentions 1 "$passed_over"
 	NAMED=(web dns)
 	mentions 1 "$passed_over"
-	NAMED=(web.socket)
-	mentions 0 'web.socket: warning: it has no [Isomer] section'
+	unit plain.socket <<<$'[Socket]\nListenStream=127.0.0.1:8080'
+	unit plain.service <<<$'[Service]\nExecStart=/bin/true'
+	NAMED=(plain.socket) # its service has no section either
+	mentions 1 "$passed_over" 'plain.socket: warning: it has no [Isomer] section'
+	NAMED=("$UNITS/plain.socket")
+	mentions 0 'plain.socket: warning: it has no [Isomer] section'
 	NAMED=("$UNITS/web.service")
 	mentions 0
 	NAMED=("$UNITS/service.d/all.conf")

@@ -38,3 +38,24 @@ server=/usr/lib/isomer-tests/echo-server
 	systemctl stop web
 	isomctl verify web
 }
+
+@test "a start goes as verify says: a section in service.d is nobody's, and two sockets for one label are too many" {
+	listening_service lone 8082 <<<'Bind=tcp 127.7.1.0/24 80'
+	unit service.d/isomer.conf <<<$'[Isomer]\nBind=tcp 127.7.2.0/24 80\nBind=x'
+	systemctl daemon-reload
+	systemctl start lone
+	assert_unbound 127.7.2.0
+	run isomctl verify lone
+	[[ $status == 1 && $output == '/etc/systemd/system/service.d/isomer.conf:1:1: error: the section is passed over'* ]] || fail "$output" || return
+	in_container rm /etc/systemd/system/service.d/isomer.conf
+	isomctl verify lone
+
+	unit two.socket <<<$'[Socket]\nListenStream=127.0.0.1:8083\nListenStream=127.0.0.1:8084'
+	unit two.service <<<$'[Service]\nExecStart=/bin/true\n[Isomer]\nBind=tcp 127.7.3.0/24 80'
+	systemctl daemon-reload
+	run systemctl start two.socket
+	[[ $status != 0 ]]
+	assert_journal two.socket 'would both be for label "two": name the one in the section, like Socket=tcp 127.0.0.1 808'
+	run isomctl verify two.socket
+	[[ $status == 1 && $output == '/etc/systemd/system/two.socket:3:1: error: tcp 127.0.0.1 8083 and tcp 127.0.0.1 8084 would both be for label "two": name the one in the section, like Socket=tcp 127.0.0.1 808'* ]] || fail "$output"
+}
