@@ -28,9 +28,8 @@ static const char *quoted(char c, bool in_ansi_quotes, char text[5])
 	return text;
 }
 
-const char *shell_word(const char *text, char *buffer, size_t size)
+const char *shell_value(const char *text, char *buffer, size_t size)
 {
-	const char *option = *text == '-' ? "-- " : "";
 	bool plain = *text, control = false;
 	size_t length;
 
@@ -39,10 +38,10 @@ const char *shell_word(const char *text, char *buffer, size_t size)
 		control = control || is_control(*c);
 	}
 	if (plain) {
-		snprintf(buffer, size, "%s%s", option, text);
+		snprintf(buffer, size, "%s", text);
 		return buffer;
 	}
-	length = (size_t)snprintf(buffer, size, "%s%s'", option, control ? "$" : "");
+	length = (size_t)snprintf(buffer, size, "%s'", control ? "$" : "");
 	for (const char *c = text; *c && length < size; c++) {
 		char one[5];
 
@@ -51,5 +50,13 @@ const char *shell_word(const char *text, char *buffer, size_t size)
 	}
 	if (length < size)
 		snprintf(buffer + length, size - length, "'");
+	return buffer;
+}
+
+const char *shell_word(const char *text, char *buffer, size_t size)
+{
+	size_t length = *text == '-' ? (size_t)snprintf(buffer, size, "-- ") : 0;
+
+	shell_value(text, buffer + length, size - length);
 	return buffer;
 }

@@ -12,3 +12,6 @@
  * would be an option stands after "--". Returns buffer.
  */
 const char *shell_word(const char *text, char *buffer, size_t size);
+
+/* The same for an option's value, which may begin with a dash. */
+const char *shell_value(const char *text, char *buffer, size_t size);

@@ -5,6 +5,7 @@
  */
 #include "explain.h"
 
+#include <limits.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -13,23 +14,26 @@
 #include <sys/socket.h>
 
 #include "../cleanup.h"
+#include "../shellword.h"
 
-#define LONGEST_IP 160
+#define LONGEST_IP (SHELL_WORD_SIZE(PATH_MAX) + sizeof("nsenter --net= ip"))
 
 /* ip(8), for the network namespace that was asked about. */
 static void name_ip(const struct options *options, char text[LONGEST_IP])
 {
 	static const char named[] = "/run/netns/";
 	const char *netns = options->netns;
+	char word[SHELL_WORD_SIZE(PATH_MAX)];
 
 	if (netns && strncmp(netns, named, strlen(named)) == 0)
 		netns += strlen(named);
 	if (!netns)
 		snprintf(text, LONGEST_IP, "ip");
 	else if (strchr(netns, '/'))
-		snprintf(text, LONGEST_IP, "nsenter --net=%.100s ip", netns);
+		snprintf(text, LONGEST_IP, "nsenter --net=%s ip",
+			shell_value(netns, word, sizeof(word)));
 	else
-		snprintf(text, LONGEST_IP, "ip -n %.100s", netns);
+		snprintf(text, LONGEST_IP, "ip -n %s", shell_value(netns, word, sizeof(word)));
 }
 
 static bool loopback_is_up(void)

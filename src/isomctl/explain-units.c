@@ -307,7 +307,7 @@ static void look_for_sections(struct explanation *e, const struct unitpath *unit
 /* What was bound by hand is nobody's to start. */
 static void look_for_registration(struct explanation *e)
 {
-	char word[SHELL_WORD_SIZE(NAME_SIZE)];
+	char word[SHELL_WORD_SIZE(NAME_SIZE)], isomctl[LONGEST_ISOMCTL];
 	const char *units[MOST_UNITS];
 	struct note *note;
 
@@ -316,7 +316,7 @@ static void look_for_registration(struct explanation *e)
 	note = add_note(e, "no_socket",
 		"a server's %s %s socket is to be registered under this label",
 		family_name(address_family(&e->address)), protocol_name(e->protocol));
-	propose(note, "isomctl register-pid PID %s %s ADDRESS PORT",
+	propose(note, "%s register-pid PID %s %s ADDRESS PORT", name_isomctl(e->options, isomctl),
 		shell_word(explained_label(e), word, sizeof(word)), protocol_name(e->protocol));
 }
 

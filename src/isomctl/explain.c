@@ -76,6 +76,17 @@ static const char *endpoint_format(
 	return text;
 }
 
+const char *name_isomctl(const struct options *options, char text[LONGEST_ISOMCTL])
+{
+	char netns[SHELL_WORD_SIZE(PATH_MAX)], bpffs[SHELL_WORD_SIZE(PATH_MAX)];
+
+	snprintf(text, LONGEST_ISOMCTL, "isomctl%s%s%s%s", options->netns ? " --netns " : "",
+		options->netns ? shell_value(options->netns, netns, sizeof(netns)) : "",
+		options->bpffs ? " --bpffs " : "",
+		options->bpffs ? shell_value(options->bpffs, bpffs, sizeof(bpffs)) : "");
+	return text;
+}
+
 const char *explained_label(const struct explanation *e)
 {
 	return e->d->now.destinations[e->destination].label;
@@ -118,6 +129,7 @@ static enum verdict verdict_of_trial(const struct trial *trial)
 static int check_trial(const struct explanation *e)
 {
 	struct counters now = {};
+	char isomctl[LONGEST_ISOMCTL];
 	bool agrees = e->match_count ? e->trial.verdict != TRIAL_NOT_BOUND
 				     : e->trial.verdict == TRIAL_NOT_BOUND;
 	int r = e->match_count ? destination_counters(e->d, e->destination, &now) : 0;
@@ -131,7 +143,8 @@ static int check_trial(const struct explanation *e)
 	return agrees ? 0
 		      : fail(-EPROTO,
 				"the loaded program does something else with this packet than the "
-				"bindings say: run 'isomctl upgrade', and report this");
+				"bindings say: report this, and run: %s upgrade",
+				name_isomctl(e->options, isomctl));
 }
 
 static int ask_program(struct explanation *e)

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <limits.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -14,6 +15,7 @@
 #include "../bindings.h"
 #include "../destination.h"
 #include "../netlink.h"
+#include "../shellword.h"
 #include "../trial.h"
 #include "holders.h"
 #include "isomctl.h"
@@ -71,6 +73,10 @@ __attribute__((format(printf, 2, 3))) void propose(struct note *note, const char
 
 /* The winner's label, where there is one. */
 const char *explained_label(const struct explanation *e);
+
+#define LONGEST_ISOMCTL (2 * SHELL_WORD_SIZE(PATH_MAX) + sizeof("isomctl --netns  --bpffs "))
+/* isomctl, as it is to be called about the same dispatcher: "isomctl --netns n1". */
+const char *name_isomctl(const struct options *options, char text[LONGEST_ISOMCTL]);
 
 /* Does such a packet get to a socket of this machine at all? Else there is a note that tells why.
  */

@@ -175,6 +175,25 @@ runs_trials() {
 	[[ $(isomctl explain tcp 127.9.0.1 80) != *$'\e'* ]]
 }
 
+@test "commands that are proposed are about the network namespace and the BPF file system that were asked about" {
+	local netns="$BATS_TEST_TMPDIR/the netns" bpffs=$BATS_TEST_TMPDIR/bpf
+	touch "$netns"
+	mkdir "$bpffs"
+	in_ns mount --bind "/proc/$NETNS_PID/ns/net" "$netns"
+	in_ns mount -t bpf bpf "$bpffs"
+	isomctl unload
+	isomctl() { nsenter --target "$NETNS_PID" --mount "$BUILD/isomctl" --netns "$netns" --bpffs "$bpffs" "$@"; }
+	isomctl load
+	isomctl bind web tcp 127.0.0.1 80
+	isomctl bind web tcp 192.0.2.7 80
+	explain tcp 127.0.0.1 80
+	is 'root["notes"][0]["remedy"]' \
+		"isomctl --netns '$netns' --bpffs $bpffs register-pid PID web tcp ADDRESS PORT"
+	explain tcp 192.0.2.7 80
+	is 'root["notes"][0]["remedy"]' "nsenter --net='$netns' ip route add local 192.0.2.7/32 dev lo"
+	in_ns umount "$netns" "$bpffs"
+}
+
 @test "the route that would have packets arrive: where lo is down, and in the network namespace that was asked about" {
 	local netns=/proc/$NETNS_PID/ns/net
 	isomctl bind web tcp 192.0.2.0/24 80
