@@ -621,8 +621,8 @@ const struct command explain_command = {
 		"It asks the loaded program itself, so the answer is the kernel's; the program counts\n"
 		"the question as a lookup. Before Linux 5.13 the tables are read instead. It also\n"
 		"tells what the program can't see: that the address isn't local here, that the\n"
-		"socket's queue is full, that a unit isn't started, that a connected UDP socket gets\n"
-		"its peer's datagrams first.\n\n"
+		"socket's queue is full, that a unit isn't started, or has a socket that its label\n"
+		"lacks, that a connected UDP socket gets its peer's datagrams first.\n\n"
 		"Examples:\n"
 		"  isomctl explain tcp 192.0.2.7 80\n"
 		"  isomctl explain --json udp 2001:db8::1 53\n",
