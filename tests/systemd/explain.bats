@@ -175,12 +175,17 @@ assert_lost() {
 
 @test "a socket unit whose label has lost its socket" {
 	unit held.socket <<<$'[Socket]\nListenStream=127.0.0.1:8090'
-	unit held.service <<<$'[Service]\nExecStart='"$server --name held --listen-fds"$'\n[Isomer]\nBind=tcp 127.7.0.0/24 80'
+	unit held.service <<<$'[Service]\nExecStart='"$server --name held --listen-fds"$'\n[Isomer]\nBind=tcp 127.7.0.0/24 80\nBind=tcp ::1 80'
 	systemctl daemon-reload
 	systemctl start held.socket
 	isomctl unregister held ipv4 tcp
 	assert_lost held.socket held
-	systemctl stop held.socket held.service
+	# PID 1 has other units' sockets, too.
+	unit stranger.socket <<<$'[Socket]\nListenStream=[::1]:8094\nService=plain.service'
+	systemctl daemon-reload
+	systemctl start stranger.socket
+	[[ $(isomctl explain tcp ::1 80) == *'held.socket is active, and has no ipv6 tcp socket under this label'* ]]
+	systemctl stop stranger.socket held.socket held.service
 }
 
 @test "a socket that the section doesn't put under the label is none of the label's: explain tells it apart" {
