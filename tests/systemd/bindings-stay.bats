@@ -206,6 +206,7 @@ unstartable() {
 	assert_journal isomer-bind@nonsense.service.service 'there is no unit nonsense.service'
 	bound sectionless 127.1.21.0/24 8021
 	systemctl stop sectionless
+	# shellcheck disable=SC2016 # sed's own $
 	in_container sed -i '/Isomer/,$d' /etc/systemd/system/sectionless.service
 	systemctl daemon-reload
 	run ! systemctl start isomer-bind@sectionless.service.service
