@@ -49,6 +49,14 @@ struct reading {
 typedef int key_parse(
 	struct reading *reading, const struct unitfile_line *line, struct reason *reason);
 
+bool section_serves(const struct section *section, const char *label)
+{
+	for (size_t i = 0; i < section->socket_count; i++)
+		if (strcmp(section->sockets[i].label, label) == 0)
+			return true;
+	return !section->socket_count && strcmp(section->label, label) == 0;
+}
+
 bool section_is_isomer(const char *name)
 {
 	return strcmp(name, "Isomer") == 0 || strcmp(name, "X-Isomer") == 0;
@@ -291,6 +299,7 @@ static int take_protocol(struct reading *reading, const struct words *words, con
 	uint8_t *ret, struct reason *reason)
 {
 	struct reason unused;
+	struct ports ports;
 	uint8_t protocol;
 
 	reading->at = words->protocol_at;
@@ -299,6 +308,12 @@ static int take_protocol(struct reading *reading, const struct words *words, con
 	if (strstr(value, " #") || strstr(value, " ;"))
 		return refuse(reason,
 			"\"%.64s\" is not a protocol: a comment takes a line of its own",
+			words->protocol);
+	if (protocol_parse(words->label, &protocol, &unused) == 0 &&
+		ports_parse(words->port, &ports, &unused) == 0)
+		return refuse(reason,
+			"\"%.64s\" is not a protocol: write one port or one range, and a line for each "
+			"other",
 			words->protocol);
 	if (protocol_parse(words->label, &protocol, &unused) == 0)
 		return refuse(reason,

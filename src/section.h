@@ -49,6 +49,9 @@ struct section {
  */
 #define SECTION_MOST_LINES 100000
 
+/* Does it put sockets under the label, by Socket= lines or, without any, by Label=? */
+bool section_serves(const struct section *section, const char *label);
+
 /* Is this the name of the section? */
 bool section_is_isomer(const char *name);
 

@@ -69,23 +69,12 @@ static int read_supplier(
 		: 0;
 }
 
-static bool declares(const struct section *section, const char *label)
-{
-	for (size_t i = 0; i < section->socket_count; i++)
-		if (strcmp(section->sockets[i].label, label) == 0)
-			return true;
-	return !section->socket_count && strcmp(section->label, label) == 0;
-}
-
-/* All that its processes have open; of a socket unit, what PID 1 has. */
-static int borrow_sockets(const struct supplier *supplier, struct socket_list *list)
+int borrow_sockets_of_service(const char *service, struct socket_list *list)
 {
 	_cleanup_(freep) pid_t *processes = NULL;
 	size_t count;
 
-	if (supplier->is_socket)
-		return socket_list_add_process(list, SYSTEMD_PID);
-	if (!systemd_unit_processes(supplier->name.full, &processes, &count))
+	if (!systemd_unit_processes(service, &processes, &count))
 		return -ESRCH;
 	for (size_t i = 0; i < count; i++) {
 		int r = socket_list_add_process(list, processes[i]);
@@ -93,7 +82,14 @@ static int borrow_sockets(const struct supplier *supplier, struct socket_list *l
 		if (r < 0 && r != -ESRCH)
 			return r;
 	}
-	return 0;
+	return count ? 0 : -ESRCH;
+}
+
+/* Of a socket unit, all that PID 1 has. */
+static int borrow_sockets(const struct supplier *supplier, struct socket_list *list)
+{
+	return supplier->is_socket ? socket_list_add_process(list, SYSTEMD_PID)
+				   : borrow_sockets_of_service(supplier->name.full, list);
 }
 
 /* PID 1 has those of other units as well. */
@@ -129,7 +125,7 @@ enum supply unit_supply(
 
 	if (read_supplier(unitpath, unit, &supplier) < 0 || !supplier.section.present)
 		return NO_SOCKET_SEEN;
-	if (!declares(&supplier.section, demand->label))
+	if (!section_serves(&supplier.section, demand->label))
 		return NOT_DECLARED;
 	if (borrow_sockets(&supplier, &list) < 0)
 		return NO_SOCKET_SEEN;

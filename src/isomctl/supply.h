@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 
+#include "../socket.h"
 #include "../unitpath.h"
 
 enum supply {
@@ -24,3 +25,9 @@ struct demand {
 
 enum supply unit_supply(
 	const struct unitpath *unitpath, const char *unit, const struct demand *demand);
+
+/*
+ * Appends the sockets of a service's processes. Returns 0 or a negative errno, unsaid: -ESRCH where
+ * it has none, or systemd can't be asked; and those of socket_list_add_process().
+ */
+int borrow_sockets_of_service(const char *service, struct socket_list *list);

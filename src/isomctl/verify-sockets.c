@@ -8,6 +8,7 @@
 
 #include "../cleanup.h"
 #include "../socket.h"
+#include "supply.h"
 #include "systemd.h"
 #include "units.h"
 
@@ -173,20 +174,12 @@ static void check_processes(struct verification *v, struct openings *openings)
 	const struct section *section = &openings->unit->section;
 	const char *name = openings->unit->name.full;
 	_cleanup_(socket_list_free) struct socket_list sockets = {};
-	_cleanup_(freep) pid_t *processes = NULL;
 	struct unit_state state;
-	size_t count;
 
 	if (v->by_file || !section->socket_count || !systemd_unit_states(&name, 1, &state) ||
 		strcmp(state.active, "active") != 0 ||
-		!systemd_unit_processes(name, &processes, &count) || count == 0)
+		borrow_sockets_of_service(name, &sockets) < 0)
 		return;
-	for (size_t i = 0; i < count; i++) {
-		int r = socket_list_add_process(&sockets, processes[i]);
-
-		if (r < 0 && r != -ESRCH)
-			return;
-	}
 	for (size_t i = 0; i < section->socket_count && i < sizeof(openings->found); i++)
 		for (size_t j = 0; j < sockets.count; j++)
 			if (socket_listens_at(&sockets.sockets[j], section->sockets[i].protocol,
@@ -286,15 +279,9 @@ static void check_root(struct verification *v, const struct checked *unit)
 /* Does any unit register a socket under the label, as far as its files tell? */
 static bool is_registered(const struct verification *v, const char *label)
 {
-	for (size_t i = 0; i < v->count; i++) {
-		const struct section *section = &v->units[i]->section;
-
-		if (!section->socket_count && strcmp(section->label, label) == 0)
+	for (size_t i = 0; i < v->count; i++)
+		if (section_serves(&v->units[i]->section, label))
 			return true;
-		for (size_t j = 0; j < section->socket_count; j++)
-			if (strcmp(section->sockets[j].label, label) == 0)
-				return true;
-	}
 	return false;
 }
 

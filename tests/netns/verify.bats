@@ -73,6 +73,7 @@ mentions() {
 		Frobnicate=1
 		Bind=tcp 192.0.2.0/24 80 # http
 		Bind=tcp 192.0.2.0/24 80 web
+		Bind=tcp 192.0.2.0/24 80 443
 		Socket=udp 192.0.2.1:53 53
 	END
 	finds 1 <<-'END'
@@ -88,7 +89,8 @@ mentions() {
 		%/web.service:16:1: error: Frobnicate=1: this key is unknown: there are Label=, Bind=, Socket=, Required= and SocketTimeoutSec=
 		%/web.service:17:23: error: Bind=tcp 192.0.2.0/24 80 # http: "80" is not a protocol: a comment takes a line of its own
 		%/web.service:18:10: error: Bind=tcp 192.0.2.0/24 80 web: "192.0.2.0/24" is not a protocol: the label stands first, like web tcp 192.0.2.0/24 80
-		%/web.service:19:12: error: Socket=udp 192.0.2.1:53 53: "192.0.2.1:53" is not an IP address: write the port after a blank
+		%/web.service:19:10: error: Bind=tcp 192.0.2.0/24 80 443: "192.0.2.0/24" is not a protocol: write one port or one range, and a line for each other
+		%/web.service:20:12: error: Socket=udp 192.0.2.1:53 53: "192.0.2.1:53" is not an IP address: write the port after a blank
 	END
 	[[ $(verify --json | json '[root["findings"][2][k] for k in ("severity", "unit", "file", "line", "column")]') == \
 		"['error', 'web.service', '$UNITS/web.service', 6, 16]" ]]
