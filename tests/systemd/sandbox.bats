@@ -25,7 +25,7 @@ load ../lib/units
 }
 
 @test "a hook keeps no privilege that it doesn't need" {
-	local status kept permitted
+	local status kept permitted hook='^/usr/lib/isomer/isomer-helper register waits.service'
 	unit waits.service <<-END
 		[Service]
 		ExecStart=/bin/sleep infinity
@@ -35,8 +35,8 @@ load ../lib/units
 	END
 	systemctl daemon-reload
 	systemctl start --no-block waits
-	wait_until in_container pgrep -x isomer-helper
-	status=$(in_container cat "/proc/$(in_container pgrep -x isomer-helper)/status")
+	wait_until in_container pgrep -f "$hook" # that of isomer.service comes before it
+	status=$(in_container cat "/proc/$(in_container pgrep -f "$hook")/status")
 	systemctl stop waits
 	[[ $status == *NoNewPrivs:$'\t'1* ]]
 	# CHOWN 0, DAC_READ_SEARCH 2, NET_ADMIN 12, SYS_PTRACE 19, SYS_RESOURCE 24, PERFMON 38, BPF 39
