@@ -47,10 +47,10 @@ is_written() { [[ $(tail -n 1 "out/$1.d/50-isomer.conf") == Exec*" unregister %n
 }
 
 @test "a hundred thousand lines of what adds up" {
-	{ echo [Isomer] && yes "Bind=tcp 127.0.0.0/8 80" | head -$MANY; } >etc/binds.service
-	{ printf '[Isomer]\n[Service]\n' && yes "Sockets=a.socket" | head -$MANY; } >etc/sockets.service
+	{ echo [Isomer] && yes "Bind=tcp 127.0.0.0/8 80" | head -"$MANY"; } >etc/binds.service
+	{ printf '[Isomer]\n[Service]\n' && yes "Sockets=a.socket" | head -"$MANY"; } >etc/sockets.service
 	# shellcheck disable=SC1003 # a backslash
-	{ echo [Isomer] && yes '\' | head -$MANY; } >etc/continued.service
+	{ echo [Isomer] && yes '\' | head -"$MANY"; } >etc/continued.service
 	put etc/a.socket [Socket] ListenStream=80
 	generate
 	is_written good.service
