@@ -9,8 +9,8 @@ bats_require_minimum_version 1.5.0
 setup() {
 	: "${BUILD:=$BATS_TEST_DIRNAME/../../build}"
 	GENERATOR=$BUILD/isomer-generator
-	MANY=100000 # of lines
-	! is_sanitized || MANY=5000 # with the address sanitizer, whatever grows is copied each time
+	MANY=100000 LONGEST=20 # lines, seconds
+	! is_sanitized || MANY=5000 LONGEST=120 # with the address sanitizer, whatever grows is copied each time
 	cd "$BATS_TEST_TMPDIR" || return
 	mkdir etc out
 	export SYSTEMD_UNIT_PATH=$PWD/etc
@@ -25,7 +25,7 @@ put() { printf '%s\n' "${@:2}" >"$1"; }
 generate() {
 	rm -rf out
 	mkdir out
-	run --separate-stderr timeout --kill-after=1 20 "$@" "$GENERATOR" "$PWD/out" "$PWD/early" "$PWD/late"
+	run --separate-stderr timeout --kill-after=1 "$LONGEST" "$@" "$GENERATOR" "$PWD/out" "$PWD/early" "$PWD/late"
 	[[ $status == 0 && -z $output ]] || {
 		echo "exit $status: $output" "$stderr"
 		return 1
