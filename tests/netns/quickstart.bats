@@ -36,11 +36,12 @@ load ../lib/netns
 		exec 5<>/dev/tcp/127.0.0.23/4321
 		head -n1 <&5
 		read -r word && echo "$word" >&5 && head -n1 <&5' 3>&-; }
-	read -r -t 10 answer <&"${client[0]}"
+	exec {answers}<&"${client[0]}" # which bash closes when the client has ended
+	read -r -t 10 answer <&"$answers"
 	[[ $answer == "foo 127.0.0.23 4321" ]]
 	isomctl unload
 	echo hello >&"${client[1]}"
-	read -r -t 10 answer <&"${client[0]}"
+	read -r -t 10 answer <&"$answers"
 	[[ $answer == hello ]]
 	assert_refused tcp 127.0.0.23 4321
 }
