@@ -18,7 +18,7 @@ setup_file() {
 service() {
 	local name=$1 port=$2 subnet=$3
 	shift 3
-	printf '%s\n' '[Service]' Type=notify "ExecStart=$server --name $name --notify tcp:127.0.0.1:$port" \
+	printf '%s\n' '[Unit]' StartLimitIntervalSec=0 '[Service]' Type=notify "ExecStart=$server --name $name --notify tcp:127.0.0.1:$port" \
 		'[Isomer]' "Bind=tcp $subnet 80" "$@" | unit "$name.service"
 }
 
