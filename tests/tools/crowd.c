@@ -85,12 +85,13 @@ static void finish(struct client *client)
 	ssize_t n = recv(client->fd, answer, sizeof(answer) - 1, 0);
 
 	connections++;
-	if (n < 0 && (errno == ECONNREFUSED || errno == ECONNRESET)) {
+	/* A server that is stopped closes what it has accepted without a word. */
+	if (n == 0 || (n < 0 && (errno == ECONNREFUSED || errno == ECONNRESET))) {
 		refused++;
 		if (!refusals_are_fine)
-			report_wrong(client, "refused");
-	} else if (n <= 0) {
-		report_wrong(client, n < 0 ? strerror(errno) : "closed without a word");
+			report_wrong(client, n ? "refused" : "closed without a word");
+	} else if (n < 0) {
+		report_wrong(client, strerror(errno));
 	} else {
 		answer[n] = '\0';
 		if (!is_right(client, answer))
