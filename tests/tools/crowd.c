@@ -6,8 +6,9 @@
  *
  *	SECONDS seconds, CONNECTIONS connections, REFUSED refused, WRONG wrong
  *
- * Wrong is every answer but that of one of the NAMEs and every failure but a refusal; --refusals
- * allows these, else they are wrong as well. The first wrong ones are printed to stderr.
+ * Wrong is every answer but that of one of the NAMEs and every failure but a refusal, which is also
+ * a connection that is closed without an answer; --refusals allows these, else they are wrong as
+ * well. The first wrong ones are printed to stderr.
  */
 #include <arpa/inet.h>
 #include <err.h>
