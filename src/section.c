@@ -309,18 +309,16 @@ static int take_protocol(struct reading *reading, const struct words *words, con
 		return refuse(reason,
 			"\"%.64s\" is not a protocol: a comment takes a line of its own",
 			words->protocol);
-	if (protocol_parse(words->label, &protocol, &unused) == 0 &&
-		ports_parse(words->port, &ports, &unused) == 0)
+	if (protocol_parse(words->label, &protocol, &unused) < 0)
+		return -EINVAL;
+	if (ports_parse(words->port, &ports, &unused) == 0)
 		return refuse(reason,
 			"\"%.64s\" is not a protocol: write one port or one range, and a line for each "
 			"other",
 			words->protocol);
-	if (protocol_parse(words->label, &protocol, &unused) == 0)
-		return refuse(reason,
-			"\"%.64s\" is not a protocol: the label stands first, like %.64s %s %.64s "
-			"%.64s",
-			words->protocol, words->port, words->label, words->protocol, words->place);
-	return -EINVAL;
+	return refuse(reason,
+		"\"%.64s\" is not a protocol: the label stands first, like %.64s %s %.64s %.64s",
+		words->protocol, words->port, words->label, words->protocol, words->place);
 }
 
 static int parse_bind(

@@ -2,6 +2,9 @@
 /* Waiting for what the kernel gives no notice of: a process that opens a socket, say. */
 #pragma once
 
+/* Between two looks. */
+#define POLL_INTERVAL_MSEC 10
+
 /* Microseconds since some moment, by a clock that nobody sets (clock_gettime(2)). */
 unsigned long long monotonic_usec(void);
 

@@ -26,8 +26,6 @@ int unit_say_refusal(const struct unit *unit, const struct refusal *refusal)
 		refusal->reason.text);
 }
 
-#define POLL_INTERVAL_MSEC 10
-
 static bool has_job(struct sd_bus *manager, const char *unit)
 {
 	_cleanup_(freep) char *type = manager_job_type(manager, unit);

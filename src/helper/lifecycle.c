@@ -230,12 +230,12 @@ static void register_units(struct candidates *candidates)
 			candidate->result = candidate->unit.section.present
 				? unit_register(&candidate->unit, RESTORED)
 				: unit_unregister(candidate->name);
-		if (candidate->result < 0 && candidate->unit.section.present &&
-			!candidate->unit.section.required && !candidate->was_bound)
+		if (candidate->result >= 0)
+			continue;
+		if (candidate->unit.section.present && !candidate->unit.section.required &&
+			!candidate->was_bound)
 			unit_go_without(&candidate->unit);
-		if (candidate->result < 0)
-			warn("%s has not all that its section asks for: see above",
-				candidate->name);
+		warn("%s has not all that its section asks for: see above", candidate->name);
 	}
 }
 

@@ -14,8 +14,7 @@
 #include "../waiting.h"
 #include "helper.h"
 
-#define SYSTEMD_PID        1
-#define POLL_INTERVAL_MSEC 10 /* nothing tells when another process begins to listen */
+#define SYSTEMD_PID 1
 
 /* After a reload is asked for, a server may yet close its sockets and open others. */
 #define RELOAD_LOOKS         5

@@ -4,8 +4,9 @@
 
 #include <stdbool.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "../waiting.h"
 
 #define PATIENCE_SEC 1.0 /* what is done by then needs no bar */
 #define BAR_WIDTH    40
@@ -20,10 +21,7 @@ static struct {
 
 static double now(void)
 {
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+	return (double)monotonic_usec() / 1e6;
 }
 
 void progress_begin(void)

@@ -115,8 +115,6 @@ static int read_pid_file(const char *path, pid_t *ret)
 	return 0;
 }
 
-#define POLL_INTERVAL_MSEC 10
-
 /* Drops from the list what doesn't listen there. */
 static void keep_listening_at(
 	struct socket_list *list, uint8_t protocol, const struct in6_addr *address, uint16_t port)

@@ -20,6 +20,7 @@
 #include "../netlink.h"
 #include "../say.h"
 #include "../truth.h"
+#include "../waiting.h"
 #include "holders.h"
 #include "isomctl.h"
 #include "systemd.h"
@@ -63,10 +64,7 @@ struct wish {
 
 static double now(void)
 {
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+	return (double)monotonic_usec() / 1e6;
 }
 
 /*

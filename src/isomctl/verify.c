@@ -139,6 +139,7 @@ static int read_unit(
 	struct verification *v, const struct unit_name *name, enum role role, struct checked **ret)
 {
 	struct checked *unit = calloc(1, sizeof(*unit));
+	bool wanted;
 	int r;
 
 	*ret = NULL;
@@ -152,13 +153,17 @@ static int read_unit(
 	if (r == 0)
 		r = section_check(&unit->name, unit->files, unit->file_count,
 			role == OTHER ? section_ignore : report, unit, &unit->section);
-	if (r != -ENOMEM)
-		r = wiring_read(&unit->name, unit->files, unit->file_count, &unit->wiring);
-	unit->only_dropins = r == 0 && !v->by_file && has_only_dropins(v, &unit->name);
-	if (r == 0 && unit->file_count && (unit->section.present || role == NAMED))
+	wanted = unit->file_count && (unit->section.present || role == NAMED);
+	if (r != -ENOMEM) /* what else there is was reported */
+		r = wanted && role != OTHER
+			? wiring_read(&unit->name, unit->files, unit->file_count, &unit->wiring)
+			: 0;
+	if (r == 0 && wanted) {
+		unit->only_dropins = !v->by_file && has_only_dropins(v, &unit->name);
 		*ret = unit;
-	else
+	} else {
 		checked_free(unit);
+	}
 	return r;
 }
 

@@ -29,8 +29,8 @@ struct checked {
 	const char **files; /* the fragment and drop-ins, in systemd's order; the texts borrowed */
 	size_t file_count;
 	struct section section;
-	struct wiring wiring;
-	bool only_dropins; /* there is no such unit */
+	struct wiring wiring; /* of the others: none */
+	bool only_dropins;    /* there is no such unit */
 	struct verification *verification;
 };
 

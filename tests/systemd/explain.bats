@@ -11,14 +11,7 @@ server=/usr/lib/isomer-tests/echo-server
 explained() { isomctl explain --json tcp 127.7.0.1 80 | json "($1)"; }
 
 @test "explain names the unit, its state and its process, and how to start it" {
-	unit web.service <<-END
-		[Service]
-		Type=notify
-		ExecStart=$server --name web --notify tcp:127.0.0.1:8080
-		[Isomer]
-		Bind=tcp 127.7.0.0/24 80
-	END
-	systemctl daemon-reload
+	listening_service web 8080 <<<'Bind=tcp 127.7.0.0/24 80'
 	systemctl start web
 	pid=$(systemctl show --property MainPID --value web)
 	[[ $(explained 'root["verdict"], root["label"], root["bindings"][0]["units"]') == \
@@ -93,16 +86,11 @@ explained() { isomctl explain --json tcp 127.7.0.1 80 | json "($1)"; }
 }
 
 @test "a unit that goes on without Isomer: explain says that this may be so, and where to see why" {
-	unit without.service <<-END
-		[Service]
-		Type=notify
-		ExecStart=$server --name without --notify tcp:127.0.0.1:8086
-		[Isomer]
+	listening_service without 8086 <<-END
 		Required=no
 		Bind=tcp 127.7.11.0/24 80
 		Socket=tcp 127.0.0.1 9999
 	END
-	systemctl daemon-reload
 	systemctl start without
 	[[ $(isomctl explain tcp 127.7.11.1 80) == *'the section of without.service binds it, and '*'goes on without Isomer, as Required=no lets it: its journal tells: it is active'*'Do: journalctl --unit without.service'* ]]
 

@@ -5,29 +5,17 @@ load ../lib/container
 load ../lib/units
 load ../lib/json
 
-server=/usr/lib/isomer-tests/echo-server
 
 # units: those of the first destination, in short.
 units() { isomctl status --json web | json '[(u["name"], u["state"], u["substate"], u["binds"], u["registered"]) for u in root["destinations"][0]["units"]]'; }
 
 @test "status shows units and their states, also of one that is down and has bindings" {
-	unit web.service <<-END
-		[Service]
-		Type=notify
-		ExecStart=$server --name web --notify tcp:127.0.0.1:8080
-		[Isomer]
-		Bind=tcp 127.7.0.0/24 80
-	END
-	unit other.service <<-END
-		[Service]
-		Type=notify
-		ExecStart=$server --name other --notify tcp:127.0.0.1:8081
-		[Isomer]
+	listening_service web 8080 <<<'Bind=tcp 127.7.0.0/24 80'
+	listening_service other 8081 <<-END
 		Label=other
 		Bind=web tcp 127.7.1.0/24 80
 		Bind=tcp 127.7.2.0/24 80
 	END
-	systemctl daemon-reload
 	systemctl start web other
 	[[ $(units) == "[('web.service', 'active', 'running', True, True), ('other.service', 'active', 'running', True, False)]" ]] ||
 		fail "$(units)"

@@ -34,8 +34,8 @@ static pid_t start(char **command)
 
 	if (null < 0 || dup2(null, STDOUT_FILENO) < 0 || ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
 		err(2, "cannot be traced");
-	setenv("ASAN_OPTIONS", "detect_leaks=0",
-		false); /* it would trace as well, and only one may */
+	/* The leak sanitizer would trace as well, and only one may. */
+	setenv("ASAN_OPTIONS", "detect_leaks=0", false);
 	execvp(command[0], command);
 	err(2, "%s", command[0]);
 }
