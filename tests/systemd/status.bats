@@ -5,7 +5,6 @@ load ../lib/container
 load ../lib/units
 load ../lib/json
 
-
 # units: those of the first destination, in short.
 units() { isomctl status --json web | json '[(u["name"], u["state"], u["substate"], u["binds"], u["registered"]) for u in root["destinations"][0]["units"]]'; }
 
